@@ -1,0 +1,1 @@
+"""Measurements: each module prints a table for people, then one line of JSON."""

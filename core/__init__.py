@@ -1,0 +1,1 @@
+"""The vocabulary every package shares: settings, errors, runtime. Imports none of ours."""

