@@ -67,5 +67,5 @@ def cli_main(command: Callable[[], int | None]) -> int:
         print("interrupted: run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # the interpreter would flush it into the closed pipe
+        sys.stdout = None  # the interpreter would flush it into the closed pipe
         return 0

@@ -7,6 +7,7 @@ Sources, strongest first: arguments, environment (`LECTERN_DEVICE=cuda`, `LECTER
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,6 +116,8 @@ def load_settings(home: str | os.PathLike[str] | None = None, **overrides: Any) 
         overrides["home"] = Path(home).expanduser()
     try:
         settings = Settings(**overrides)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"lectern.toml cannot be read: {error}", remedy="Correct or remove that file") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
