@@ -35,10 +35,8 @@ def test_a_package_imports_only_what_stands_left_of_it(package: str) -> None:
 @pytest.mark.parametrize("package", ["core", "ingest", "rag", "memory", "omni", "web", "ingest.workspace", "rag.types"])
 def test_importing_is_quick_and_silent(package: str) -> None:
     """torch, faiss, transformers and gradio take seconds to import: they are loaded where they are used."""
-    code = (
-        f"import sys, {package}; "
-        "print([m for m in ('torch', 'faiss', 'transformers', 'gradio', 'chromadb', 'langchain_core') if m in sys.modules])"
-    )
+    heavy = ("torch", "faiss", "transformers", "gradio", "chromadb", "langchain_core")
+    code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert not done.stderr
