@@ -1,0 +1,331 @@
+"""PDF files to documents: text in reading order, a box for every word, headings, labels, and what went wrong where.
+
+>>> document = read_pdf(Path("lease.pdf"), name="lease.pdf", settings=IngestSettings())
+>>> boxes_for_range(document.pages[0], 10, 42)  # ingest.boxes: where that stretch stands on the sheet
+>>> render_page(Path("lease.pdf"), 1).save("page.png")
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pypdfium2
+import pypdfium2.raw as pdfium_c
+
+from core.errors import DocumentError, NotFoundError
+from core.settings import IngestSettings
+from ingest.pdf_furniture import furniture, line_text
+from ingest.pdf_headings import OutlineEntry, TypedPage, body_size, find_headings
+from ingest.pdf_layout import Line, read_lines
+from ingest.pdf_text import JoinHyphen, PageText, compose
+from ingest.pdf_words import HYPHEN_MARK, RawPage, read_words
+from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, open_page, open_pdf
+from ingest.titles import readable_file_name, sensible_title
+from ingest.types import Document, Heading, Page, PageProblem
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/pdf"
+OCR_REMEDY = "Add a text layer by OCR, for example `ocrmypdf in.pdf out.pdf`, and add the result"
+REDO_OCR_REMEDY = "Replace its text layer by OCR, for example `ocrmypdf --force-ocr in.pdf out.pdf`, and add the result"
+GARBLED_SHARE = 0.5  # of unreadable characters above which a page's text layer is called unusable
+
+
+@dataclass
+class _Reading:
+    """One page on its way: as extracted, or the reason why it could not be."""
+
+    raw: RawPage | None
+    lines: list[Line]
+    problem: PageProblem | None = None
+
+
+def read_pdf(
+    path: Path, *, name: str, settings: IngestSettings, on_page: Callable[[int, int], None] | None = None
+) -> Document:
+    """Read a PDF; `on_page(done, total)` is called after each page.
+
+    Raises DocumentError: encrypted, corrupt, without pages, more than `settings.max_pages`, or without any text. A page
+    that fails is reported in `Document.problems` and is empty in `Document.pages`. Not covered: OCR, text in images.
+    """
+    with open_pdf(path, name=name) as pdf:
+        with PDFIUM_LOCK:
+            total = len(pdf)
+            outline = _outline(pdf) if total else []
+            information = pdf.get_metadata_dict(skip_empty=True) if total else {}
+        if not total:
+            raise DocumentError(f"{name} has no pages", remedy=REPAIR_REMEDY)
+        if total > settings.max_pages:
+            raise DocumentError(
+                f"{name} has {total:,} pages, more than the {settings.max_pages:,} allowed",
+                remedy="Split it, or raise the setting ingest.max_pages",
+            )
+        readings, labels = [], []
+        for index in range(total):
+            readings.append(_read_page(pdf, index))
+            with PDFIUM_LOCK:
+                labels.append(_clean(pdf.get_page_label(index)))
+            if on_page is not None:
+                on_page(index + 1, total)
+        outline = _place_outline(outline, readings)
+    _refuse_without_text(readings, name)
+
+    drop = furniture(
+        [(r.raw.words, r.lines, r.raw.sheet.height) if r.raw else (None, [], 0.0) for r in readings]  # type: ignore[misc]
+    )
+    for reading, dropped in zip(readings, drop, strict=True):
+        reading.lines = [line for i, line in enumerate(reading.lines) if i not in dropped]
+    join_hyphen = _hyphen_judge(readings)
+    pages, typed = [], []
+    for number, (reading, label) in enumerate(zip(readings, labels, strict=True), start=1):
+        page, typed_page = _compose_page(number, label, reading, join_hyphen)
+        pages.append(page)
+        typed.append(typed_page)
+    headings = find_headings(typed, outline)
+    metadata = _metadata(information)
+    problems = [reading.problem for reading in readings if reading.problem]
+    if _cut_short(path):
+        problems.append(
+            PageProblem(total, f"the file ends early: {total} pages could be recovered", remedy=REPAIR_REMEDY)
+        )
+    return Document(
+        name=name,
+        media_type=MEDIA_TYPE,
+        title=_title(information.get("Title"), name, typed, headings),
+        pages=tuple(pages),
+        headings=headings,
+        metadata=metadata,
+        problems=tuple(problems),
+    )
+
+
+def render_page(path: Path, page: int, *, scale: float = 1.5) -> Image.Image:
+    """Page `page` (1-based) as an RGB image, crop box and rotation applied; scale 1 = 72 dpi = one pixel a point.
+
+    A box x0, y0, x1, y1 of that page covers the pixels x0*scale .. x1*scale from the left and y0*scale .. y1*scale from
+    the *bottom*. Raises DocumentError when the file or the page cannot be opened, NotFoundError for a wrong number.
+    """
+    with open_pdf(path, name=path.name) as pdf, PDFIUM_LOCK:
+        if not 1 <= page <= len(pdf):
+            raise NotFoundError(f"{path.name} has pages 1 to {len(pdf)}, there is no page {page}")
+        try:
+            pdf.init_forms()
+            with open_page(pdf, page - 1) as sheet:
+                return sheet.render(scale=scale).to_pil().convert("RGB")
+        except (pypdfium2.PdfiumError, ValueError, MemoryError) as error:
+            raise DocumentError(f"page {page} of {path.name} cannot be drawn: {error}", remedy=REPAIR_REMEDY) from error
+
+
+def _read_page(pdf: pypdfium2.PdfDocument, index: int) -> _Reading:
+    try:
+        with open_page(pdf, index) as page:
+            raw = read_words(page)
+        lines = read_lines(raw.words)
+    except (pypdfium2.PdfiumError, ValueError, ArithmeticError, IndexError, MemoryError) as error:
+        log.debug("page %d failed", index + 1, exc_info=True)
+        return _Reading(None, [], PageProblem(index + 1, f"the page cannot be read: {error}", REPAIR_REMEDY))
+    problem = None
+    if not len(raw.words) and raw.has_image:
+        problem = PageProblem(index + 1, "the page is a scan without a text layer", OCR_REMEDY)
+    elif len(raw.words) and (raw.unmapped >= GARBLED_SHARE or _garbled(raw) >= GARBLED_SHARE):
+        problem = PageProblem(index + 1, "the text layer is unreadable: its fonts name no characters", REDO_OCR_REMEDY)
+    return _Reading(raw, lines, problem)
+
+
+def _garbled(raw: RawPage) -> float:
+    """Share of replacement, private-use and unassigned characters."""
+    text = "".join(raw.words.texts)
+    bad = sum(1 for c in text if c == "\ufffd" or "\ue000" <= c <= "\uf8ff")
+    return bad / max(len(text), 1)
+
+
+def _refuse_without_text(readings: list[_Reading], name: str) -> None:
+    if any(reading.raw is not None and len(reading.raw.words) for reading in readings):
+        return
+    problems = [reading.problem for reading in readings if reading.problem]
+    if any(problem.remedy == OCR_REMEDY for problem in problems):
+        raise DocumentError(f"{name} is a scan: its {len(readings)} pages hold images, no text", remedy=OCR_REMEDY)
+    if problems:
+        raise DocumentError(f"{name} cannot be read: {problems[0].reason}", remedy=REPAIR_REMEDY)
+    raise DocumentError(f"{name} holds no text on any of its {len(readings)} pages", remedy=OCR_REMEDY)
+
+
+def _compose_page(number: int, label: str, reading: _Reading, join_hyphen: JoinHyphen) -> tuple[Page, TypedPage]:
+    if reading.raw is None:
+        return Page(number, "", label=label), TypedPage((), (), (), 0.0)
+    raw, sheet = reading.raw, reading.raw.sheet
+    composed: PageText = compose(raw.words, reading.lines, join_hyphen)
+    texts = [line_text(raw.words, line).replace(HYPHEN_MARK, "-") for line in reading.lines]
+    page = Page(number, composed.text, sheet.width, sheet.height, label, composed.word_ranges, composed.word_boxes)
+    return page, TypedPage(reading.lines, texts, composed.line_starts, sheet.height)
+
+
+def _hyphen_judge(readings: list[_Reading]) -> JoinHyphen:
+    """Whether a word broken at a hyphen is one word: asks the words that the document writes elsewhere."""
+    known: Counter[str] = Counter()
+    for reading in readings:
+        if reading.raw is not None:
+            known.update(reading.raw.words.texts)
+    vocabulary = {word.strip("\"'“”‘’().,;:[]").lower() for word in known}
+
+    def joins(head: str, tail: str) -> bool:
+        if not tail[:1].islower() or not head[-1:].isalpha():
+            return False
+        head = re.split(r"[^\w-]", head)[-1].lower()
+        tail = re.split(r"[^\w-]", tail)[0].lower()
+        if head + tail in vocabulary:
+            return True
+        if f"{head}-{tail}" in vocabulary or "-" in head:
+            return False
+        return head not in _PREFIXES
+
+    return joins
+
+
+_PREFIXES = frozenset(
+    [
+        "all",
+        "co",
+        "cross",
+        "ex",
+        "full",
+        "half",
+        "high",
+        "long",
+        "low",
+        "mid",
+        "multi",
+        "non",
+        "off",
+        "one",
+        "part",
+        "post",
+        "pre",
+        "self",
+        "semi",
+        "short",
+        "single",
+        "so",
+        "third",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "first",
+        "second",
+        "well",
+        "year",
+        "month",
+        "day",
+        "long-term",
+        "on",
+        "in",
+        "end",
+        "market",
+        "value",
+        "real",
+        "risk",
+        "tax",
+    ]
+)
+
+
+def _outline(pdf: pypdfium2.PdfDocument) -> list[OutlineEntry]:
+    """Bookmarks with a target page; `top` is still in user space from the bottom, see `_place_outline`."""
+    entries = []
+    for bookmark in pdf.get_toc(max_depth=9):
+        if len(entries) >= 20_000:
+            break
+        title = _clean(bookmark.get_title())
+        target = bookmark.get_dest()
+        if not title or target is None:
+            continue
+        index = target.get_index()
+        mode, position = target.get_view()
+        top = None
+        if mode == pdfium_c.PDFDEST_VIEW_XYZ and len(position) >= 2:
+            top = position[1]
+        elif mode in (pdfium_c.PDFDEST_VIEW_FITH, pdfium_c.PDFDEST_VIEW_FITBH) and position:
+            top = position[0]
+        if index is not None and index >= 0:
+            entries.append(OutlineEntry(title, bookmark.level + 1, index, top or None))
+    return entries
+
+
+def _place_outline(outline: list[OutlineEntry], readings: list[_Reading]) -> list[OutlineEntry]:
+    """Targets from user space to points from the top of the page as shown."""
+    placed = []
+    for entry in outline:
+        raw = readings[entry.page].raw if entry.page < len(readings) else None
+        top = entry.top
+        if raw is not None and top is not None:
+            top = raw.sheet.top - top if raw.sheet.quarter_turns == 0 else None
+        placed.append(OutlineEntry(entry.title, entry.level, entry.page, top))
+    return placed
+
+
+def _clean(text: str | None) -> str:
+    """One line without control characters and lone surrogates."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+
+
+def _metadata(information: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, source in (("author", "Author"), ("subject", "Subject"), ("keywords", "Keywords")):
+        if value := _clean(information.get(source)):
+            found[key] = value[:500]
+    for key, source in (("created", "CreationDate"), ("modified", "ModDate")):
+        if match := re.match(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?", information.get(source) or ""):
+            found[key] = "-".join(part for part in match.groups() if part)
+    return found
+
+
+def _title(stated: str | None, name: str, pages: list[TypedPage], headings: tuple[Heading, ...]) -> str:
+    return sensible_title(stated, name) or _largest_type(pages, name) or readable_file_name(name)
+
+
+def _largest_type(pages: list[TypedPage], name: str) -> str:
+    """The largest lines of the first page that has text, when they stand out from the body."""
+    page = next((page for page in pages if page.lines), None)
+    if page is None:
+        return ""
+    body = body_size(pages)
+    candidates = [
+        (line.size, i)
+        for i, (line, text) in enumerate(zip(page.lines, page.texts, strict=True))
+        if sum(map(str.isalpha, text)) >= 4 and line.turn == page.lines[0].turn
+    ]
+    if not candidates:
+        return ""
+    size = max(size for size, _ in candidates)
+    if size < 1.2 * body:
+        return ""
+    largest = [i for line_size, i in candidates if line_size > 0.95 * size]
+    parts = [page.texts[largest[0]]]
+    for before, i in itertools.pairwise(largest):
+        if i != before + 1:
+            break
+        parts.append(page.texts[i])
+    return sensible_title(" ".join(parts), name)
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether the end-of-file mark is missing from the last two KiB: the file was truncated."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 2048))
+        return b"%%EOF" not in file.read()
+
+
+__all__ = ["MEDIA_TYPE", "read_pdf", "render_page"]

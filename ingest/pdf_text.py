@@ -1,0 +1,148 @@
+"""Lines of a page -> the page's text and the range of every word in it.
+
+Lines of a paragraph flow into one (joined by a space, a word hyphenated at the line's end put together again); a
+newline stands only where a reader sees one: after a heading, a list item, a row of a table; a blank line between
+blocks. Every word keeps its box, so what is joined or dropped never breaks the way back to the sheet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingest.pdf_layout import Line
+from ingest.pdf_words import HYPHEN_MARK, Words
+
+_BULLET = re.compile(r"^[•●○▪■◦‣∙·➢✓–—*\uf0b7\uf0a7-]$|^[•●▪■◦‣]")
+_ENUMERATOR = re.compile(r"^(?:\(?(?:\d{1,2}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|\d{1,2}(?:\.\d{1,2}){1,3}\.?)$")
+_SENTENCE_END = re.compile(r"[.!?:;。！？；：][\"'”’)\]]*$")
+_HYPHENS = ("-", "‐", HYPHEN_MARK)
+
+
+@dataclass(frozen=True)
+class PageText:
+    """Text of one page; `line_starts[i]` is the offset of lines[i] in it (its first character)."""
+
+    text: str
+    word_ranges: np.ndarray  # (n, 2) int32, sorted
+    word_boxes: np.ndarray  # (n, 4) float32
+    line_starts: list[int]
+
+
+JoinHyphen = Callable[[str, str], bool]  # (head without hyphen, tail) -> True: one word, False: the hyphen belongs
+
+
+def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> PageText:
+    """Put the lines of a page together. Offsets into the result lead to boxes through `word_ranges`."""
+    parts: list[str] = []
+    ranges: list[tuple[int, int]] = []
+    order: list[int] = []
+    line_starts: list[int] = []
+    length = 0
+    margins = _right_margins(lines)
+    pitches = _pitches(lines)
+
+    for number, line in enumerate(lines):
+        if number:
+            separator = _separator(words, lines[number - 1], line, margins, pitches)
+            head = parts[-1] if parts else ""
+            if separator == " " and head.endswith(_HYPHENS) and len(head) > 1:
+                tail = words.texts[line.words[0]]
+                if join_hyphen(head[:-1], tail):
+                    parts[-1] = head[:-1]
+                    length -= 1
+                    ranges[-1] = (ranges[-1][0], ranges[-1][1] - 1)
+                elif head.endswith(HYPHEN_MARK):
+                    parts[-1] = head[:-1] + "-"
+                separator = ""
+            elif separator == " " and _is_cjk(head[-1:]) and _is_cjk(words.texts[line.words[0]][:1]):
+                separator = ""
+            parts.append(separator)
+            length += len(separator)
+        line_starts.append(length)
+        previous = -2
+        for position, word in enumerate(line.words):
+            if position and not (words.glued[word] and previous == word - 1):
+                parts.append(" ")
+                length += 1
+            text = words.texts[word]
+            parts.append(text)
+            ranges.append((length, length + len(text)))
+            order.append(word)
+            length += len(text)
+            previous = word
+    text = "".join(parts).replace(HYPHEN_MARK, "-")
+    return PageText(
+        text,
+        np.array(ranges, np.int32).reshape(-1, 2),
+        words.boxes[order] if order else np.zeros((0, 4), np.float32),
+        line_starts,
+    )
+
+
+def _is_cjk(character: str) -> bool:
+    return bool(character) and "\u2e80" <= character <= "\uffef"
+
+
+def _right_margins(lines: Sequence[Line]) -> dict[int, float]:
+    """Right margin of each zone: where its fuller prose lines end."""
+    ends: dict[int, list[float]] = {}
+    for line in lines:
+        ends.setdefault(line.zone, []).append(line.x1)
+    return {zone: float(np.percentile(values, 90)) for zone, values in ends.items()}
+
+
+def _pitches(lines: Sequence[Line]) -> dict[int, float]:
+    """Usual distance of baselines in each zone, in points."""
+    steps: dict[int, list[float]] = {}
+    for above, below in itertools.pairwise(lines):
+        step = below.bottom - above.bottom
+        if above.zone == below.zone and 0 < step < 3 * max(above.height, below.height):
+            steps.setdefault(above.zone, []).append(step)
+    return {zone: float(np.median(values)) for zone, values in steps.items()}
+
+
+def _separator(words: Words, above: Line, below: Line, margins: dict[int, float], pitches: dict[int, float]) -> str:
+    """What stands between two lines: a space (they flow), a newline, or a blank line."""
+    first, last = words.texts[below.words[0]], words.texts[above.words[-1]]
+    if above.zone != below.zone:
+        flows = (
+            above.cells == below.cells == 1
+            and above.turn == below.turn
+            and abs(above.size - below.size) < 0.1 * above.size
+            and first[:1].islower()
+            and not _SENTENCE_END.search(last)
+        )
+        return " " if flows else "\n\n"
+    step = below.bottom - above.bottom
+    usual = pitches.get(above.zone, above.height * 1.2)
+    wide = step > max(1.35 * usual, usual + 0.35 * below.height) or step > 2.6 * below.height
+    if wide or abs(above.size - below.size) > 0.12 * max(above.size, below.size):
+        return "\n\n"
+    if above.cells > 1 or below.cells > 1 or above.bold != below.bold:
+        return "\n"
+    return " " if _flows(words, above, below, first, last, margins[above.zone]) else "\n"
+
+
+def _flows(words: Words, above: Line, below: Line, first: str, last: str, margin: float) -> bool:
+    if _BULLET.match(first):
+        return False
+    ended = bool(_SENTENCE_END.search(last))
+    if ended and _ENUMERATOR.match(first):
+        return False
+    em = below.height
+    box = words.boxes[below.words[0]]
+    first_width = float(box[3] - box[1] if below.turn % 2 else box[2] - box[0])
+    if above.x1 + first_width + 0.25 * em < margin - 0.6 * em:
+        return False  # the next word would have fitted: the break is meant
+    if _ENUMERATOR.match(first) and below.x0 < above.x0 - 0.3 * em:
+        return False
+    indented = below.x0 > above.x0 + 0.7 * em
+    # An indented line begins a paragraph, unless it hangs under a bullet or a number.
+    opening = words.texts[above.words[0]]
+    hangs = bool(_BULLET.match(opening) or _ENUMERATOR.match(opening))
+    return not (indented and ended and not hangs)

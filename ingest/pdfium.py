@@ -1,0 +1,136 @@
+"""PDFium as this project uses it: one lock, clear errors, pages in the coordinates in which they are shown.
+
+PDFium keeps global state and is not thread-safe, so every call into it happens under `PDFIUM_LOCK`, held for one page
+at a time: a page image can be drawn for a reader while a long file is being ingested in another thread.
+
+>>> with open_pdf(path, name="lease.pdf") as pdf:
+...     with open_page(pdf, 0) as page: ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pypdfium2
+import pypdfium2.raw as pdfium_c
+
+from core.errors import DocumentError
+
+log = logging.getLogger(__name__)
+
+PDFIUM_LOCK = threading.RLock()
+
+PASSWORD_REMEDY = (
+    "Save a copy without the password (for example `qpdf --password=SECRET --decrypt in.pdf out.pdf`) and add that"
+)
+REPAIR_REMEDY = "Download or export it again, or repair it with `qpdf in.pdf out.pdf` or `mutool clean in.pdf out.pdf`"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Geometry of a page: how user space maps to the page as shown (crop box and /Rotate applied)."""
+
+    left: float  # visible box in user space, points
+    bottom: float
+    right: float
+    top: float
+    quarter_turns: int  # clockwise, 0..3
+
+    @property
+    def width(self) -> float:
+        return self.top - self.bottom if self.quarter_turns % 2 else self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.right - self.left if self.quarter_turns % 2 else self.top - self.bottom
+
+    def to_shown(self, boxes: np.ndarray) -> np.ndarray:
+        """(n, 4) boxes x0, y0, x1, y1 in user space -> the same in shown coordinates, origin bottom left."""
+        x0, y0, x1, y1 = boxes.T
+        if self.quarter_turns == 1:  # clockwise: the left edge of user space becomes the top edge
+            columns = (y0 - self.bottom, self.right - x1, y1 - self.bottom, self.right - x0)
+        elif self.quarter_turns == 2:
+            columns = (self.right - x1, self.top - y1, self.right - x0, self.top - y0)
+        elif self.quarter_turns == 3:
+            columns = (self.top - y1, x0 - self.left, self.top - y0, x1 - self.left)
+        else:
+            columns = (x0 - self.left, y0 - self.bottom, x1 - self.left, y1 - self.bottom)
+        return np.stack(columns, axis=1)
+
+
+def sheet_of(page: pypdfium2.PdfPage) -> Sheet:
+    """The visible box of `page` (crop box within media box, as PDFium draws it) and its rotation."""
+    left, bottom, right, top = page.get_bbox()
+    return Sheet(left, bottom, right, top, (page.get_rotation() // 90) % 4)
+
+
+@contextlib.contextmanager
+def open_pdf(path: Path, *, name: str) -> Iterator[pypdfium2.PdfDocument]:
+    """Open a PDF, an empty user password included. Raises DocumentError that names the file and the remedy."""
+    with PDFIUM_LOCK:
+        pdf = _load(path, name)
+    try:
+        yield pdf
+    finally:
+        with PDFIUM_LOCK:
+            pdf.close()
+
+
+def _load(path: Path, name: str) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        code = getattr(error, "err_code", None)
+        if code == pdfium_c.FPDF_ERR_PASSWORD:
+            raise DocumentError(f"{name} is encrypted and needs a password", remedy=PASSWORD_REMEDY) from error
+        if code == pdfium_c.FPDF_ERR_SECURITY:
+            raise DocumentError(
+                f"{name} is encrypted with a scheme that cannot be read", remedy=PASSWORD_REMEDY
+            ) from error
+        repaired = _repair(path)
+        if repaired is None:
+            raise DocumentError(f"{name} is a corrupt PDF: {_plain(error)}", remedy=REPAIR_REMEDY) from error
+        log.info("%s was damaged; its page tree has been rebuilt", name)
+        return repaired
+
+
+def _plain(error: Exception) -> str:
+    text = str(error).removeprefix("Failed to load document").strip(" .()")
+    return text.removeprefix("PDFium:").strip() or "it cannot be opened"
+
+
+def _repair(path: Path) -> pypdfium2.PdfDocument | None:
+    """Rewrite a file that PDFium refuses with pypdf, which forgives other faults. None when that fails too."""
+    import pypdf
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    try:
+        reader = pypdf.PdfReader(path, strict=False)
+        if reader.is_encrypted or not reader.pages:
+            return None
+        writer = pypdf.PdfWriter()
+        for page in reader.pages:
+            writer.add_page(page)
+        buffer = io.BytesIO()
+        writer.write(buffer)
+        return pypdfium2.PdfDocument(buffer.getvalue())
+    except Exception:  # pypdf raises nearly anything on broken input; the caller reports PDFium's own reason
+        return None
+
+
+@contextlib.contextmanager
+def open_page(pdf: pypdfium2.PdfDocument, index: int) -> Iterator[pypdfium2.PdfPage]:
+    """Load page `index` (0-based) under the lock and close it again. Raises pypdfium2.PdfiumError."""
+    with PDFIUM_LOCK:
+        page = pdf[index]
+        try:
+            yield page
+        finally:
+            page.close()
