@@ -192,58 +192,19 @@ def _hyphen_judge(readings: list[_Reading]) -> JoinHyphen:
     return joins
 
 
-_PREFIXES = frozenset(
-    [
-        "all",
-        "co",
-        "cross",
-        "ex",
-        "full",
-        "half",
-        "high",
-        "long",
-        "low",
-        "mid",
-        "multi",
-        "non",
-        "off",
-        "one",
-        "part",
-        "post",
-        "pre",
-        "self",
-        "semi",
-        "short",
-        "single",
-        "so",
-        "third",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "first",
-        "second",
-        "well",
-        "year",
-        "month",
-        "day",
-        "long-term",
-        "on",
-        "in",
-        "end",
-        "market",
-        "value",
-        "real",
-        "risk",
-        "tax",
-    ]
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_PREFIXES = _set(
+    "all co cross ex full half high long low mid multi non off one part post pre self semi short single so third "
+    "two three four five six first second well year month day long-term on in end market value real risk tax"
 )
 
 
 def _outline(pdf: pypdfium2.PdfDocument) -> list[OutlineEntry]:
     """Bookmarks with a target page; `top` is still in user space from the bottom, see `_place_outline`."""
-    entries = []
+    entries: list[OutlineEntry] = []
     for bookmark in pdf.get_toc(max_depth=9):
         if len(entries) >= 20_000:
             break
