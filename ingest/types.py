@@ -95,3 +95,4 @@ class DocumentInfo:
     reason: str = ""  # for `failed`: what happened
     remedy: str = ""  # and what to do
     problems: tuple[PageProblem, ...] = ()
+    aliases: tuple[str, ...] = ()  # further names under which the same content was added
