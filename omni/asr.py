@@ -1,0 +1,125 @@
+"""Speech to text behind one protocol: pocketsphinx from its wheel (default), or Whisper by setting.
+
+    recogniser = load_recogniser(settings.speech)
+    transcript = recogniser.transcribe(load_audio("question.wav"), vocabulary=words_of_the_documents)
+
+Every recogniser is given stretches of speech that the VAD has found, so recordings of any length work; nobody speaking
+gives an empty transcript. All are thread-safe: one decoding at a time each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from core.errors import UsageError
+from core.runtime import require, resolve_device
+from core.settings import SpeechSettings
+from omni.audio import resample
+from omni.sphinx import SphinxRecogniser
+from omni.tts import cannot_load, folder_or_id
+from omni.types import Segment, SpeechRecogniser, Transcript, Waveform
+from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+
+HINT_CHARACTERS = 600  # of the documents' words, given to Whisper as its prompt (224 tokens at most)
+
+
+class FasterWhisperRecogniser:
+    """Whisper through CTranslate2: a size ("small.en"), a hub id or a folder; int8 on CPU, float16 on CUDA."""
+
+    def __init__(self, model: str, *, device: str = "auto", min_silence_ms: int = 500) -> None:
+        faster_whisper = require("faster_whisper", needed_for=f"the recogniser {model}", package="faster-whisper")
+        kind = resolve_device(device).type
+        try:
+            self._model: Any = faster_whisper.WhisperModel(
+                folder_or_id(model), device=kind, compute_type="float16" if kind == "cuda" else "int8", cpu_threads=2
+            )
+        except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's errors are OSErrors and ValueErrors
+            raise cannot_load(f"recogniser {model!r}", error) from error
+        self.name = f"faster-whisper:{model}"
+        self._vad = VadSettings(min_silence_ms=min_silence_ms)
+        self._lock = threading.Lock()
+
+    def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
+        heard, found, scores = resample(waveform, SAMPLE_RATE), [], []
+        for start, end in speech_segments(heard, self._vad):
+            with self._lock:
+                pieces, _info = self._model.transcribe(
+                    cut(heard, start, end).samples,
+                    initial_prompt=_hint(vocabulary),
+                    condition_on_previous_text=False,
+                )
+                for piece in pieces:  # lazily decoded: stays inside the lock
+                    if piece.text.strip():
+                        found.append(Segment(start + piece.start, min(end, start + piece.end), piece.text.strip()))
+                        scores.append(float(np.exp(piece.avg_logprob)))
+        return _transcript(found, scores, waveform.seconds)
+
+
+class TransformersRecogniser:
+    """Whisper of transformers: a hub id or a folder, on CPU or CUDA."""
+
+    def __init__(self, model: str, *, device: str = "auto", min_silence_ms: int = 500) -> None:
+        transformers = require("transformers", needed_for=f"the recogniser {model}")
+        self._device = resolve_device(device)
+        try:
+            self._processor: Any = transformers.AutoProcessor.from_pretrained(folder_or_id(model))
+            whisper = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(folder_or_id(model))
+        except (OSError, ValueError, KeyError) as error:
+            raise cannot_load(f"recogniser {model!r}", error) from error
+        self._model: Any = whisper.to(self._device).eval()
+        self.name = f"transformers:{model}"
+        self._vad = VadSettings(min_silence_ms=min_silence_ms)
+        self._lock = threading.Lock()
+
+    def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
+        import torch
+
+        heard, found = resample(waveform, SAMPLE_RATE), []
+        for start, end in speech_segments(heard, self._vad):
+            samples = cut(heard, start, end).samples
+            features = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+            with self._lock, torch.inference_mode():
+                tokens = self._model.generate(features.to(self._device, self._model.dtype))
+            text = self._processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
+            if text:
+                found.append(Segment(start, end, text))
+        return _transcript(found, [], waveform.seconds)
+
+
+def load_recogniser(settings: SpeechSettings | None = None, *, device: str = "auto") -> SpeechRecogniser:
+    """The recogniser that `speech.recogniser` names; loaded once per process.
+
+    Raises UsageError for a kind that does not exist, ModelError for a model that cannot be loaded.
+    """
+    settings = settings or SpeechSettings()
+    return _load(settings.recogniser, device, settings.min_silence_ms)
+
+
+@lru_cache(maxsize=4)
+def _load(recogniser: str, device: str, min_silence_ms: int) -> SpeechRecogniser:
+    kind, _, name = recogniser.partition(":")
+    if recogniser == "pocketsphinx":
+        return SphinxRecogniser(min_silence_ms=min_silence_ms)
+    if kind == "faster-whisper" and name:
+        return FasterWhisperRecogniser(name, device=device, min_silence_ms=min_silence_ms)
+    if kind == "transformers" and name:
+        return TransformersRecogniser(name, device=device, min_silence_ms=min_silence_ms)
+    raise UsageError(
+        f"there is no recogniser {recogniser!r}",
+        remedy="Set speech.recogniser to pocketsphinx, faster-whisper:NAME_OR_PATH or transformers:ID_OR_PATH",
+    )
+
+
+def _hint(vocabulary: Sequence[str]) -> str | None:
+    return ", ".join(vocabulary)[:HINT_CHARACTERS] or None
+
+
+def _transcript(segments: Iterable[Segment], scores: Sequence[float], seconds: float) -> Transcript:
+    segments = tuple(segments)
+    text = " ".join(segment.text for segment in segments)
+    return Transcript(text, segments, seconds, float(np.mean(scores)) if scores else 0.0)

@@ -1,0 +1,150 @@
+"""A recogniser's bare words -> a line that reads well: casing, a final mark, numbers as figures where that is plain."""
+
+from __future__ import annotations
+
+import re
+
+_QUESTION = re.compile(
+    r"^(?:(?:and|so|but|well|okay|please|um|uh|then|now)\s+)*"
+    r"(?:what|who|whom|whose|which|when|where|why|how|is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|"
+    r"shall|should|may|might|must|isn't|aren't|wasn't|weren't|don't|doesn't|didn't|can't|couldn't|won't|wouldn't|"
+    r"(?:in|on|at|by|to|for|from|of|under|with|according to|during)\s+(?:what|which|whom|whose|how))\b"
+)
+_NOT_A_QUESTION = re.compile(r"^(?:what a|how (?:nice|lovely|wonderful)|which is|have a|do not|don't|may you)\b")
+
+_UNITS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen".split()
+    )
+}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_FORMS = {("ten", "k"): "10-K", ("ten", "q"): "10-Q", ("eight", "k"): "8-K", ("twenty", "f"): "20-F"}
+_QUARTERS = {("q", "one"): "Q1", ("q", "two"): "Q2", ("q", "three"): "Q3", ("q", "four"): "Q4"}
+_NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
+
+
+def tidy(words: str) -> str:
+    """Lower-case words -> a sentence. "what was revenue in two thousand nineteen" -> "What was revenue in 2019?" """
+    text = " ".join(numbers_to_figures(words.split()))
+    if not text:
+        return ""
+    text = re.sub(r"\bi(?='|\b)", "I", text)
+    question = bool(_QUESTION.match(words)) and not _NOT_A_QUESTION.match(words)
+    return text[0].upper() + text[1:] + ("?" if question else ".")
+
+
+def numbers_to_figures(words: list[str]) -> list[str]:
+    """Years, forms (10-K) and numbers of 10 or more as figures; "one" to "nine" alone stay words, as in print.
+
+    Only what is plain is changed: "nineteen eighty four" -> 1984, "ten k" -> 10-K, "three point five" -> 3.5,
+    "forty two" -> 42. A run of numbers that forms no number ("one two three") is left as it was.
+    """
+    result: list[str] = []
+    index = 0
+    while index < len(words):
+        pair = tuple(words[index : index + 2])
+        form = _FORMS.get(pair) or _QUARTERS.get(pair)  # type: ignore[call-overload]
+        if form:
+            result.append(form)
+            index += 2
+            continue
+        run = _run_length(words, index)
+        if not run:
+            result.append(words[index])
+            index += 1
+            continue
+        result += _figures(words[index : index + run])
+        index += run
+    return result
+
+
+def _run_length(words: list[str], start: int) -> int:
+    """How many words from `start` on belong to one number: number words, with "and" and "point" between them."""
+    end = start
+    while end < len(words):
+        word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
+        joins = end > start and following in _NUMBER_WORDS
+        if word in _NUMBER_WORDS - {"oh"} or (word == "oh" and joins):
+            end += 1
+        elif joins and (word == "point" or (word == "and" and words[end - 1] in _SCALES and word != words[end - 1])):
+            end += 1
+        else:
+            break
+    return end - start if end > start and words[start] not in {"oh", "hundred", "million", "billion"} else 0
+
+
+def _figures(run: list[str]) -> list[str]:
+    if len(run) == 1 and _UNITS.get(run[0], 10) < 10:
+        return run
+    year = _year(run)
+    if year:
+        return [str(year)]
+    if "point" in run:
+        at = run.index("point")
+        whole, digits = _cardinal(run[:at]), run[at + 1 :]
+        scale = [digits.pop()] if digits and digits[-1] in _SCALES else []
+        if whole is None or not digits or any(_UNITS.get(digit, 10) > 9 for digit in digits):
+            return run
+        return [f"{whole}.{''.join(str(_UNITS[digit]) for digit in digits)}", *scale]
+    # "five million" reads better than 5,000,000, and that is how filings write it
+    if len(run) >= 2 and run[-1] in {"million", "billion", "trillion"}:
+        value = _cardinal(run[:-1])
+        return [str(value), run[-1]] if value is not None and not set(run[:-1]) & {"million", "billion"} else run
+    value = _cardinal(run)
+    if value is None:
+        return run
+    return [f"{value:,}" if value >= 10_000 else str(value)]
+
+
+def _year(run: list[str]) -> int | None:
+    """ "nineteen eighty four", "twenty nineteen", "nineteen oh five", "two thousand [and] nineteen"."""
+    words = [word for word in run if word != "and"]
+    if words[:2] == ["two", "thousand"] and len(words) > 2:
+        rest = _below_hundred(words[2:])
+        return 2000 + rest if rest is not None else None
+    century = _UNITS.get(words[0], _TENS.get(words[0], 0))
+    if not (11 <= century <= 20) or len(words) < 2:
+        return None
+    if words[1] == "oh" and len(words) == 3 and 1 <= _UNITS.get(words[2], 0) <= 9:
+        return century * 100 + _UNITS[words[2]]
+    rest = _below_hundred(words[1:])
+    if rest is None or rest < 10:  # "twenty one" is 21, not 2001
+        return None
+    return century * 100 + rest
+
+
+def _below_hundred(words: list[str]) -> int | None:
+    if len(words) == 1:
+        return _UNITS.get(words[0], _TENS.get(words[0]))
+    if len(words) == 2 and words[0] in _TENS and 1 <= _UNITS.get(words[1], 0) <= 9:
+        return _TENS[words[0]] + _UNITS[words[1]]
+    return None
+
+
+def _cardinal(words: list[str]) -> int | None:
+    """The value of a well-formed cardinal, else None."""
+    total, hundreds, last_scale = 0, 0, 10**15
+    pending: list[str] = []  # words below a hundred that no scale has multiplied yet
+    for word in (word for word in words if word != "and"):
+        if word not in _SCALES:
+            pending.append(word)
+            continue
+        value = _below_hundred(pending) if pending else 0
+        if value is None or (word == "hundred" and (hundreds or not value)):
+            return None
+        pending = []
+        if word == "hundred":
+            hundreds = value * 100
+            continue
+        scale = _SCALES[word]
+        if scale >= last_scale or not hundreds + value:
+            return None
+        total, hundreds, last_scale = total + (hundreds + value) * scale, 0, scale
+    rest = _below_hundred(pending) if pending else 0
+    return None if rest is None else total + hundreds + rest
