@@ -21,11 +21,11 @@ import pypdfium2.raw as pdfium_c
 
 from core.errors import DocumentError, NotFoundError
 from core.settings import IngestSettings
-from ingest.pdf_furniture import furniture, line_text
+from ingest.pdf_furniture import find_furniture, line_text
 from ingest.pdf_headings import OutlineEntry, TypedPage, body_size, find_headings
 from ingest.pdf_layout import Line, read_lines
 from ingest.pdf_text import JoinHyphen, PageText, compose
-from ingest.pdf_words import HYPHEN_MARK, RawPage, read_words
+from ingest.pdf_words import HYPHEN_MARK, NO_WORDS, RawPage, Words, read_words
 from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, open_page, open_pdf
 from ingest.titles import readable_file_name, sensible_title
 from ingest.types import Document, Heading, Page, PageProblem
@@ -48,6 +48,14 @@ class _Reading:
     raw: RawPage | None
     lines: list[Line]
     problem: PageProblem | None = None
+
+    @property
+    def words(self) -> Words:
+        return self.raw.words if self.raw else NO_WORDS
+
+    @property
+    def height(self) -> float:
+        return self.raw.sheet.height if self.raw else 0.0
 
 
 def read_pdf(
@@ -80,11 +88,10 @@ def read_pdf(
         outline = _place_outline(outline, readings)
     _refuse_without_text(readings, name)
 
-    drop = furniture(
-        [(r.raw.words, r.lines, r.raw.sheet.height) if r.raw else (None, [], 0.0) for r in readings]  # type: ignore[misc]
-    )
-    for reading, dropped in zip(readings, drop, strict=True):
-        reading.lines = [line for i, line in enumerate(reading.lines) if i not in dropped]
+    found = find_furniture([(reading.words, reading.lines, reading.height) for reading in readings])
+    for reading, furniture in zip(readings, found, strict=True):
+        reading.lines = [line for i, line in enumerate(reading.lines) if i not in furniture.lines]
+    labels = [label or furniture.label for label, furniture in zip(labels, found, strict=True)]
     join_hyphen = _hyphen_judge(readings)
     pages, typed = [], []
     for number, (reading, label) in enumerate(zip(readings, labels, strict=True), start=1):

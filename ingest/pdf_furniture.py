@@ -18,6 +18,7 @@ from ingest.pdf_words import Words
 MIN_PAGES = 4  # shorter documents keep everything
 MARGIN_SHARE = 0.13  # furniture lies in this share of the sheet at the top and at the bottom
 MARGIN_LINES = 3  # at most so many lines at either end of a page
+_BARE = "#-–—|.·/()[] "
 _NUMBER = re.compile(r"\d+|\b[ivxlcdm]+\b", re.IGNORECASE)
 
 
@@ -26,7 +27,7 @@ class _Candidate:
     page: int  # index
     line: int  # index of the line on its page
     key: tuple[str, bool, int]  # text without numbers, top or bottom, height in 6-point steps
-    numbers: tuple[int, ...]
+    numbers: tuple[str, ...]
 
 
 def line_text(words: Words, line: Line) -> str:
@@ -41,23 +42,39 @@ def line_text(words: Words, line: Line) -> str:
     return "".join(parts)
 
 
-def furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[set[int]]:
-    """For each page (words, lines, sheet height) the indices of its lines that are running headers or footers."""
-    drop: list[set[int]] = [set() for _ in pages]
+@dataclass(frozen=True)
+class Furniture:
+    """What repeats on a page: indices of its lines to drop, and the page number that stood there ("" if none)."""
+
+    lines: frozenset[int] = frozenset()
+    label: str = ""
+
+
+def find_furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[Furniture]:
+    """For each page (words, lines, sheet height) its running headers, footers and printed page number."""
     if len(pages) < MIN_PAGES:
-        return drop
+        return [Furniture()] * len(pages)
+    drop: list[set[int]] = [set() for _ in pages]
+    labels = [""] * len(pages)
     groups: dict[tuple[str, bool, int], list[_Candidate]] = defaultdict(list)
     for index, (words, lines, height) in enumerate(pages):
         for candidate in _candidates(index, words, lines, height):
             groups[candidate.key].append(candidate)
-            # heights are rounded; a line near a step also counts for its neighbour below
-    for key, members in _merge_neighbours(groups):
-        if _repeats(key, members, len(pages)):
-            for member in members:
-                drop[member.page].add(member.line)
-    for index, (_, lines, height) in enumerate(pages):
-        drop[index] = _only_outermost(lines, drop[index], height)
-    return drop
+    for text, members in _merge_neighbours(groups):
+        counting = _counting(members)
+        chosen = members
+        if not text.strip(_BARE):  # a bare number: only one that counts up is a page number
+            chosen = list(counting)
+        elif not _repeats(text, members, bool(counting), len(pages)):
+            continue
+        for member in chosen:
+            drop[member.page].add(member.line)
+            if member in counting and len(text) <= 12:
+                labels[member.page] = labels[member.page] or counting[member]
+    return [
+        Furniture(frozenset(_only_outermost(lines, dropped)), label)
+        for (_, lines, _), dropped, label in zip(pages, drop, labels, strict=True)
+    ]
 
 
 def _candidates(index: int, words: Words, lines: list[Line], height: float) -> list[_Candidate]:
@@ -67,14 +84,16 @@ def _candidates(index: int, words: Words, lines: list[Line], height: float) -> l
         ranked = sorted(upright, key=lambda i: lines[i].top if at_top else -lines[i].bottom)[:MARGIN_LINES]
         for i in ranked:
             top, bottom = _from_top(lines[i], height)
-            if (bottom > MARGIN_SHARE * height) if at_top else (top < (1 - MARGIN_SHARE) * height):
-                continue
             text = line_text(words, lines[i])
-            if len(text) > 200:
-                continue
-            numbers = tuple(_value(match) for match in _NUMBER.findall(text))
             key = _NUMBER.sub("#", text.lower()).replace(" ", "")
-            found.append(_Candidate(index, i, (key, at_top, round(top / 6)), numbers))
+            bare = not key.strip(_BARE)
+            outside = bottom <= MARGIN_SHARE * height if at_top else top >= (1 - MARGIN_SHARE) * height
+            # A page number may also follow the text wherever that ends (filings made from web pages).
+            if len(text) > 200 or not (outside or (bare and i == ranked[0])):
+                continue
+            found.append(
+                _Candidate(index, i, (key, at_top, 0 if bare else round(top / 6)), tuple(_NUMBER.findall(text)))
+            )
     return found
 
 
@@ -107,34 +126,37 @@ def _merge_neighbours(
     return merged
 
 
-def _repeats(text: str, members: list[_Candidate], pages: int) -> bool:
+def _repeats(text: str, members: list[_Candidate], counting: bool, pages: int) -> bool:
     on_pages = {member.page for member in members}
     if len(on_pages) < 3:
         return False
-    counting = _counts_up(members)
     if "#" in text and len({member.numbers for member in members}) > 1 and not counting:
         return False  # the numbers differ without counting: a row of figures, a numbered heading
-    if not text.strip("#-–—|.·/()[]"):  # a bare number: only a page number counts up
-        return counting
     # Same words: enough of them close together (a chapter's header) or in the whole document.
     ordered = sorted(on_pages)
     close = sum(1 for a, b in itertools.pairwise(ordered) if b - a <= 2)
     return len(on_pages) >= max(3, 0.3 * pages) or (close >= 3 and close >= 0.6 * (len(on_pages) - 1))
 
 
-def _counts_up(members: list[_Candidate]) -> bool:
-    """Some number of these lines is page index plus a constant on most of them (chapters may restart it)."""
-    width = min(len(member.numbers) for member in members)
-    for place in range(width):
-        offsets = Counter(member.numbers[place] - member.page for member in members)
-        if sum(count for count in offsets.values() if count >= 2) >= 0.7 * len(members) and len(
-            {member.numbers[place] for member in members}
-        ) > 0.5 * len(members):
-            return True
-    return False
+def _counting(members: list[_Candidate]) -> dict[_Candidate, str]:
+    """Members with a number that is their page plus a constant which three or more share, and that number.
+
+    Empty when these are the minority. Chapters may restart the count; front matter may count in Roman numerals.
+    """
+    best: dict[_Candidate, str] = {}
+    for place in range(min(len(member.numbers) for member in members)):
+        offsets = Counter(_value(member.numbers[place]) - member.page for member in members)
+        found = {
+            member: member.numbers[place]
+            for member in members
+            if offsets[_value(member.numbers[place]) - member.page] >= 3
+        }
+        if len(found) > len(best) and len(found) >= 0.5 * len(members):
+            best = found
+    return best
 
 
-def _only_outermost(lines: list[Line], dropped: set[int], height: float) -> set[int]:
+def _only_outermost(lines: list[Line], dropped: set[int]) -> set[int]:
     """Never drop a line while one nearer to the edge of the sheet stays, unless that one is beside it; nor the page."""
     if not dropped:
         return dropped

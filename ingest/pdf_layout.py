@@ -45,6 +45,7 @@ class _Runs:
     x1: np.ndarray
     bottom: np.ndarray
     prose: np.ndarray  # bool: long and mostly letters
+    figures: np.ndarray  # bool: hardly a letter
     size: np.ndarray
     bold: np.ndarray
     words: list[range]
@@ -75,14 +76,15 @@ def _make_runs(words: Words, upright: np.ndarray, chosen: np.ndarray, run_stops:
     lows = np.minimum.reduceat(upright[:, :2], starts)[chosen]
     highs = np.maximum.reduceat(upright[:, 2:], starts)[chosen]
     spans = [range(int(starts[i]), int(run_stops[i])) for i in chosen]
-    prose = np.zeros(len(chosen), bool)
+    prose, figures = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
     for i, span in enumerate(spans):
-        if len(span) >= 3 or words.glued[span.start : span.stop].sum() >= 5:
-            text = "".join(words.texts[span.start : span.stop])
-            prose[i] = len(text) >= 12 and sum(map(str.isalpha, text)) >= 0.7 * len(text)
-    return _Runs(
-        lows[:, 0], lows[:, 1], highs[:, 0], highs[:, 1], prose, words.run_sizes[chosen], words.run_bold[chosen], spans
-    )
+        text = "".join(words.texts[span.start : span.stop])
+        letters = sum(map(str.isalpha, text))
+        figures[i] = letters < 0.3 * len(text)
+        several = len(span) >= 3 or words.glued[span.start : span.stop].sum() >= 5
+        prose[i] = several and len(text) >= 12 and letters >= 0.7 * len(text)
+    sizes, bold = words.run_sizes[chosen], words.run_bold[chosen]
+    return _Runs(lows[:, 0], lows[:, 1], highs[:, 0], highs[:, 1], prose, figures, sizes, bold, spans)
 
 
 def _columns(runs: _Runs, index: np.ndarray, depth: int) -> list[np.ndarray]:
@@ -156,14 +158,37 @@ def _is_column(runs: _Runs, members: np.ndarray) -> bool:
 
 
 def _table_rows(runs: _Runs, order: np.ndarray, gutter: float) -> np.ndarray:
-    """Members of `order` (sorted by top) in rows of three or more short cells on both sides of the gutter."""
+    """Flags over `order` (sorted by top): members of tables that reach over the gutter, three rows or more on end.
+
+    In such a row figures stand alone right of the gutter, or nothing in it is prose. A table inside one column does not
+    count: its rows face prose or nothing. Rows on one side only (captions, wrapped labels) neither open nor close.
+    """
     flags = np.zeros(len(order), bool)
+    stretch: list[list[int]] = []  # rows since the first row of a table
+    tabular = last = 0
+
+    def close() -> None:
+        nonlocal tabular
+        if tabular >= 3:
+            for row in stretch[: last + 1]:
+                flags[row] = True
+        stretch.clear()
+        tabular = 0
+
     for row in _cluster_rows(runs, order):
         cells = order[row]
-        if len(cells) >= 3 and not runs.prose[cells].any():
-            sides = runs.x1[cells] <= gutter + 1
-            if sides.any() and not sides.all():
-                flags[row] = True
+        on_left = runs.x1[cells] <= gutter + 1
+        if on_left.all() or not on_left.any():
+            if stretch:
+                stretch.append(row)
+            continue
+        figures = bool(runs.figures[cells[~on_left]].all())
+        if figures or (len(cells) >= 3 and not runs.prose[cells].any()):
+            stretch.append(row)
+            tabular, last = tabular + 1, len(stretch) - 1
+        else:
+            close()
+    close()
     return flags
 
 

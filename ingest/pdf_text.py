@@ -59,6 +59,8 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
                 elif head.endswith(HYPHEN_MARK):
                     parts[-1] = head[:-1] + "-"
                 separator = ""
+            elif separator == " " and head.endswith("/") and "://" in head:
+                separator = ""  # an address broken at a slash
             elif separator == " " and _is_cjk(head[-1:]) and _is_cjk(words.texts[line.words[0]][:1]):
                 separator = ""
             parts.append(separator)
@@ -123,7 +125,15 @@ def _separator(words: Words, above: Line, below: Line, margins: dict[int, float]
     wide = step > max(1.35 * usual, usual + 0.35 * below.height) or step > 2.6 * below.height
     if wide or abs(above.size - below.size) > 0.12 * max(above.size, below.size):
         return "\n\n"
-    if above.cells > 1 or below.cells > 1 or above.bold != below.bold:
+    if above.cells > 1:
+        return "\n"
+    # What goes on in small letters belongs to the line above: wrapped prose, a bold lead-in, a wrapped label whose
+    # figures stand beside its last line.
+    if first[0].islower() and not _SENTENCE_END.search(last) and below.x0 < above.x0 + 3 * below.height:
+        filled = above.x1 - above.x0 > 0.55 * (margins[above.zone] - above.x0)
+        if filled or last.endswith(_HYPHENS) or below.cells > 1:
+            return " "
+    if below.cells > 1 or above.bold != below.bold:
         return "\n"
     return " " if _flows(words, above, below, first, last, margins[above.zone]) else "\n"
 

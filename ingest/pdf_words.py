@@ -46,6 +46,17 @@ class Words:
         return len(self.texts)
 
 
+NO_WORDS = Words(
+    texts=[],
+    boxes=np.zeros((0, 4), np.float32),
+    glued=np.zeros(0, bool),
+    turns=np.zeros(0, np.int8),
+    run_starts=np.zeros(0, np.int64),
+    run_sizes=np.zeros(0, np.float32),
+    run_bold=np.zeros(0, bool),
+)
+
+
 @dataclass(frozen=True)
 class RawPage:
     """What PDFium says about a page, before any layout."""
@@ -96,7 +107,7 @@ def _is_cjk(codes: np.ndarray) -> np.ndarray:
 def _words(textpage: pypdfium2.PdfTextPage, sheet: Sheet) -> tuple[Words, float]:
     codes = _codes(textpage)
     if not len(codes):
-        return _no_words(), 0.0
+        return NO_WORDS, 0.0
     space = (codes <= 32) | ((codes >= 0x7F) & (codes <= 0xA0)) | ((codes >= 0x2000) & (codes <= 0x200F))
     space |= (codes == 0x3000) | (codes == 0xFEFF) | (codes == 0x202F) | (codes == 0x2028) | (codes == 0x2029)
     bad = ((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF) | (codes == 0xFFFF)
@@ -104,10 +115,12 @@ def _words(textpage: pypdfium2.PdfTextPage, sheet: Sheet) -> tuple[Words, float]
     cjk = _is_cjk(codes)
 
     before = np.concatenate([[True], space[:-1]])
-    starts_at = ~space & (before | cjk | np.concatenate([[False], cjk[:-1]]))
+    # PDFium joins what stands before and after a hyphen at a line's end: each half is a word with a box of its own.
+    hyphen = codes == ord(HYPHEN_MARK)
+    starts_at = ~space & (before | cjk | np.concatenate([[False], (cjk | hyphen)[:-1]]))
     starts = np.flatnonzero(starts_at)
     if not len(starts):
-        return _no_words(), 0.0
+        return NO_WORDS, 0.0
     glued = ~before[starts]
     stops = np.minimum(np.concatenate([starts[1:], [len(codes)]]), _next_space(space)[starts])
 
@@ -122,26 +135,19 @@ def _words(textpage: pypdfium2.PdfTextPage, sheet: Sheet) -> tuple[Words, float]
     if not shown.all():
         starts, stops, boxes, glued, turns = (a[shown] for a in (starts, stops, boxes, glued, turns))
         if not len(starts):
-            return _no_words(), 0.0
+            return NO_WORDS, 0.0
 
     text = codes.astype("<u4").tobytes().decode("utf-32-le", "replace")
     texts = [text[s:e] for s, e in zip(starts.tolist(), stops.tolist(), strict=True)]
     if ((codes == _SOFT_HYPHEN) | ((codes >= 0xFB00) & (codes <= 0xFB06)) | (codes == 0x132) | (codes == 0x133)).any():
         texts = [_mend(word) for word in texts]
+    glued |= _small_capitals(texts, boxes, turns)
     run_starts = _run_starts(boxes, turns, glued)
-    sizes, bold = _fonts(textpage, starts, run_starts, texts)
+    sizes, bold = _fonts(textpage, starts, stops, run_starts, texts)
     boxes = _mend_heights(boxes, turns, run_starts, sizes)
     sample = starts[:: max(1, len(starts) // 40)]
     unmapped = float(np.mean([pdfium_c.FPDFText_HasUnicodeMapError(textpage, int(i)) == 1 for i in sample]))
     return Words(texts, boxes.astype(np.float32), glued, turns, run_starts, sizes, bold), unmapped
-
-
-def _no_words() -> Words:
-    empty = np.zeros(0, np.int64)
-    return Words(
-        [], np.zeros((0, 4), np.float32), empty.astype(bool), empty.astype(np.int8), empty,
-        empty.astype(np.float32), empty.astype(bool),
-    )  # fmt: skip
 
 
 def _next_space(space: np.ndarray) -> np.ndarray:
@@ -204,12 +210,19 @@ def _run_starts(boxes: np.ndarray, turns: np.ndarray, glued: np.ndarray) -> np.n
 
 
 def _fonts(
-    textpage: pypdfium2.PdfTextPage, starts: np.ndarray, run_starts: np.ndarray, texts: list[str]
+    textpage: pypdfium2.PdfTextPage, starts: np.ndarray, stops: np.ndarray, run_starts: np.ndarray, texts: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Type size (points on the sheet) and boldness of each run, by its first word that has letters."""
+    """Type size (points on the sheet) of each run by its first word; bold when its first and its last word are."""
     sizes = np.zeros(len(run_starts), np.float32)
     bold = np.zeros(len(run_starts), bool)
     matrix, flags, name = pdfium_c.FS_MATRIX(), ctypes.c_int(), ctypes.create_string_buffer(96)
+
+    def is_bold(index: int) -> bool:
+        name.value = b""
+        pdfium_c.FPDFText_GetFontInfo(textpage, index, name, len(name), flags)
+        font = name.value.lower()
+        return bool(flags.value & _FORCE_BOLD) or any(mark in font for mark in _BOLD_NAMES)
+
     for i, word in enumerate(run_starts.tolist()):
         index = int(starts[word])
         size = pdfium_c.FPDFText_GetFontSize(textpage, index)
@@ -218,11 +231,23 @@ def _fonts(
         sizes[i] = size
         if texts[word][0].isdigit():  # figures in tables: most runs, never headings by themselves
             continue
-        name.value = b""
-        pdfium_c.FPDFText_GetFontInfo(textpage, index, name, len(name), flags)
-        font = name.value.lower()
-        bold[i] = bool(flags.value & _FORCE_BOLD) or any(mark in font for mark in _BOLD_NAMES)
+        last = int(stops[run_starts[i + 1] - 1 if i + 1 < len(run_starts) else len(stops) - 1]) - 1
+        bold[i] = is_bold(index) and is_bold(last)
     return sizes, bold
+
+
+def _small_capitals(texts: list[str], boxes: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """(n,) bool: words that continue a single large capital before them ("M ANAGEMENT" set in small capitals)."""
+    continues = np.zeros(len(texts), bool)
+    single = [i for i, word in enumerate(texts[:-1]) if len(word) == 1 and word.isupper() and texts[i + 1].isupper()]
+    for i in single:
+        if turns[i] or turns[i + 1]:
+            continue
+        large, small = boxes[i], boxes[i + 1]
+        height = large[3] - large[1]
+        near = -0.1 * height < small[0] - large[2] < 0.35 * height and large[1] <= small[1] <= large[3]
+        continues[i + 1] = near and 0.5 * height < small[3] - small[1] < 0.88 * height
+    return continues
 
 
 def _mend_heights(boxes: np.ndarray, turns: np.ndarray, run_starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
