@@ -26,6 +26,9 @@ class IngestSettings(Piece):
     overlap_tokens: int = Field(60, ge=0, le=200, description="tokens shared by neighbouring chunks")
     max_file_mb: int = Field(512, ge=1, description="larger files are refused, in MiB")
     max_pages: int = Field(20_000, ge=1, description="longer documents are refused")
+    reading_workers: int = Field(2, ge=1, description="processes that read files")
+    embedding_workers: int = Field(0, ge=0, description="processes that embed; 0 = one per core, as memory permits")
+    page_timeout_s: float = Field(120.0, gt=0, description="a file is given up when no page gets done for so long, s")
 
 
 class EmbedderSettings(Piece):
@@ -46,6 +49,7 @@ class RetrievalSettings(Piece):
 
 
 class LocatorSettings(Piece):
+    model: str = Field("auto", description="auto (trained if it is there) | sentence | folder of a trained locator")
     top_windows: int = Field(5, ge=1, description="hits that the fine reader reads")
     top_spans: int = Field(3, ge=1, description="spans kept over all hits")
 
@@ -60,6 +64,9 @@ class AnswerSettings(Piece):
     max_sentences: int = Field(3, ge=1, le=10, description="sentences in an extractive answer")
     context_tokens: int = Field(2000, ge=100, description="retrieved text given to a chat model, in tokens")
     temperature: float = Field(0.0, ge=0, le=2)
+    max_new_tokens: int = Field(300, ge=16, description="longest reply of a chat model, in tokens")
+    timeout_s: float = Field(60.0, gt=0, description="a chat model that is silent this long has failed, s")
+    fallback: bool = Field(True, description="quote the documents when the chat model fails, and say so")
 
 
 class SpeechSettings(Piece):

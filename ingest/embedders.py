@@ -174,7 +174,9 @@ class SentenceTransformerEmbedder:
         self.device = resolve_device(device)
         self.batch_size = settings.batch_size
         self._query_prefix, self._passage_prefix = settings.query_prefix, settings.passage_prefix
-        self._lock = threading.Lock()  # fast tokenizers keep mutable padding state; one forward at a time is faster too
+        # Fast tokenizers keep mutable state ("Already borrowed"). The network needs no lock: a question is embedded
+        # while a batch of passages is.
+        self._tokenizer_lock = threading.Lock()
         self._count_tokens: Callable[[str], int] | None = None
         self._settings = settings
         if self.device.type == "cpu":
@@ -206,13 +208,15 @@ class SentenceTransformerEmbedder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         vectors: np.ndarray | None = None
-        with self._lock, torch.inference_mode():
-            tokenizer = self._model.tokenizer
+        tokenizer = self._model.tokenizer
+        with self._tokenizer_lock:
             encoded = tokenizer(
                 list(texts), truncation=True, max_length=self._model.max_seq_length, return_token_type_ids=False
             )["input_ids"]
+        with torch.inference_mode():
             for batch in length_sorted_batches([len(ids) for ids in encoded], self.batch_size):
-                features = tokenizer.pad({"input_ids": [encoded[i] for i in batch]}, return_tensors="pt")
+                with self._tokenizer_lock:
+                    features = tokenizer.pad({"input_ids": [encoded[i] for i in batch]}, return_tensors="pt")
                 features = {key: value.to(self.device) for key, value in features.items()}
                 output = self._model(features)["sentence_embedding"]
                 rows = torch.nn.functional.normalize(output.float(), dim=1).cpu().numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,13 +37,16 @@ class Originals:
         self.folder = folder
 
     def path(self, sha256: str, name: str) -> Path:
-        return self.folder / (sha256 + Path(name).suffix.lower())
+        return self.folder / (sha256 + _suffix(name))
 
     @contextmanager
-    def incoming(self, source: Path) -> Iterator[IncomingFile]:
-        """A copy of `source` for as long as the block runs, unless `keep` gives it its final name."""
+    def incoming(self, source: Path, name: str) -> Iterator[IncomingFile]:
+        """A copy of `source` for as long as the block runs, unless `keep` gives it its final name.
+
+        `name` is the document's: its suffix tells readers what the file claims to be.
+        """
         self.folder.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_INCOMING, suffix=source.suffix.lower(), dir=self.folder)
+        handle, name = tempfile.mkstemp(prefix=_INCOMING, suffix=_suffix(name), dir=self.folder)
         path = Path(name)
         try:
             with os.fdopen(handle, "wb") as copy, source.open("rb") as original:
@@ -71,6 +75,11 @@ class Originals:
                     path.unlink(missing_ok=True)
             elif path not in used:
                 path.unlink(missing_ok=True)
+
+
+def _suffix(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.\w{1,12}", suffix) else ""
 
 
 def _lock(descriptor: int) -> None:

@@ -90,14 +90,19 @@ def prepare(
         document_id=identifier,
         name=name,
         media_type=document.media_type,
-        title=document.title,
+        title=storable(document.title),
         metadata=document.metadata,
         headings=document.headings,
         problems=document.problems,
         pages=tuple(pack_page(page) for page in document.pages),
         chunks=tuple(
             PackedChunk(
-                chunk.page, chunk.start, chunk.end, chunk.context, lexical_row(chunk.text), lexical_row(chunk.context)
+                chunk.page,
+                chunk.start,
+                chunk.end,
+                storable(chunk.context),
+                lexical_row(chunk.text),
+                lexical_row(storable(chunk.context)),
             )
             for chunk in chunks
         ),
@@ -107,6 +112,11 @@ def prepare(
 def lexical_row(text: str) -> str:
     """A text as the lexical index takes it."""
     return " ".join(index_terms(text))
+
+
+def storable(text: str) -> str:
+    """`text` with lone surrogates (broken PDFs, file names that are not UTF-8) replaced: SQLite takes no others."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def pack_page(page: Page) -> PackedPage:

@@ -46,6 +46,7 @@ CREATE TABLE documents (
     problems TEXT NOT NULL          -- JSON [[page, reason, remedy], ...]
 );
 CREATE INDEX documents_by_hash ON documents (sha256);
+CREATE INDEX documents_by_source ON documents (source);
 CREATE TABLE aliases (              -- further names of the same content
     name TEXT PRIMARY KEY,
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -28,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +41,8 @@ from ingest.prepared import PreparedDocument, unpack_text, unpack_words
 from ingest.types import Box, Chunk, DocumentInfo, Heading, Page, PageProblem
 
 _NAME = re.compile(r"[^\W_](?:[\w .-]{0,62}[\w-])?")
+ContentState = Literal["stored", "failed", "outdated"]
+
 _TEXT_CACHE_CHARACTERS = 8_000_000
 _IDS_A_QUERY = 500  # below SQLite's limit of variables
 
@@ -446,9 +450,9 @@ class Workspace:
                     _now(),
                     len(document.pages),
                     len(document.chunks),
-                    json.dumps(document.metadata, ensure_ascii=False, default=str),
-                    json.dumps([[h.page, h.start, h.title, h.level] for h in document.headings], ensure_ascii=False),
-                    json.dumps([[p.page, p.reason, p.remedy] for p in document.problems], ensure_ascii=False),
+                    json.dumps(document.metadata, default=str),
+                    json.dumps([[h.page, h.start, h.title, h.level] for h in document.headings]),
+                    json.dumps([[p.page, p.reason, p.remedy] for p in document.problems]),
                 ),
             ).lastrowid
             assert row is not None
@@ -486,6 +490,68 @@ class Workspace:
         kept = [pair for pair in kept if pair[1] is not None]
         connection.executemany("INSERT INTO vectors VALUES (?, ?)", kept)
         connection.execute("UPDATE documents SET embedded = ? WHERE rowid = ?", (len(kept), document))
+
+    # -- what the pipeline asks before it reads a file ----------------------------------------------------------------
+
+    def name_of_source(self, source: str) -> str | None:
+        """The name under which the file at that path was added."""
+        with self._reading() as connection:
+            for table in ("documents", "aliases", "failures"):
+                row = connection.execute(f"SELECT name FROM {table} WHERE source = ?", (source,)).fetchone()
+                if row is not None:
+                    return row["name"]
+        return None
+
+    def source_of(self, name: str) -> str | None:
+        """The path that a name was read from; "" for an upload, None for an unused name."""
+        with self._reading() as connection:
+            for table in ("documents", "aliases", "failures"):
+                row = connection.execute(f"SELECT source FROM {table} WHERE name = ?", (name,)).fetchone()
+                if row is not None:
+                    return row["source"]
+        return None
+
+    def content_state(self, name: str, sha256: str, recipe: str) -> ContentState | None:
+        """What is known of this content under this name: `stored`, `failed`, `outdated` (read by another recipe)."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT recipe FROM documents WHERE name = ? AND sha256 = ?", (name, sha256)
+            ).fetchone()
+            if row is not None:
+                return "stored" if row["recipe"] == recipe else "outdated"
+            row = connection.execute(
+                "SELECT 1 FROM failures WHERE name = ? AND sha256 = ? AND recipe = ?", (name, sha256, recipe)
+            ).fetchone()
+            return "failed" if row is not None else None
+
+    def confirm(self, name: str, source: str) -> None:
+        """The file at `source` still has the stored content: remember where it is, forget a failure in between."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT source FROM documents WHERE name = ?", (name,)).fetchone()
+            failed = connection.execute("SELECT 1 FROM failures WHERE name = ?", (name,)).fetchone()
+        if (row is not None and row["source"] != source) or failed is not None:
+            with self._writing(bump=False) as connection:
+                connection.execute("UPDATE documents SET source = ? WHERE name = ?", (source, name))
+                connection.execute("DELETE FROM failures WHERE name = ?", (name,))
+
+    def adopt_moved(self, name: str, sha256: str, *, source: str) -> bool:
+        """If this content is stored under a name whose file has gone, give its document the new name; True if so."""
+        with self._reading() as connection:
+            if connection.execute("SELECT 1 FROM documents WHERE name = ?", (name,)).fetchone() is not None:
+                return False
+            row = connection.execute(
+                "SELECT rowid, source FROM documents WHERE sha256 = ? AND source <> '' ORDER BY rowid", (sha256,)
+            ).fetchone()
+        if row is None or os.path.exists(row["source"]):
+            return False
+        with self._writing() as connection:
+            connection.execute("DELETE FROM aliases WHERE name = ?", (name,))
+            connection.execute("DELETE FROM failures WHERE name = ?", (name,))
+            changed = connection.execute(
+                "UPDATE OR IGNORE documents SET name = ?, source = ?, recipe = '' WHERE rowid = ?",
+                (name, source, row["rowid"]),
+            )
+            return changed.rowcount == 1
 
     def put_alias(self, name: str, sha256: str, *, source: str) -> str | None:
         """If content `sha256` is here under another name, let `name` stand for it too; returns the first name."""

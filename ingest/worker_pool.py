@@ -1,0 +1,194 @@
+"""A few worker processes that survive the death of any of them.
+
+    with WorkerPool("ingest.reading_worker:make_handler", arguments, processes=2) as pool:
+        for outcome in pool.map(tasks):       # in the order of completion; tasks are pulled as workers become free
+            outcome.task, outcome.result or outcome.error
+
+`concurrent.futures.ProcessPoolExecutor` would not do: one dead worker breaks the whole pool and does not say on which
+task. At most one finished result per worker waits in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
+
+from ingest.worker import read_frame, write_frame
+
+Task = TypeVar("Task")
+
+
+class WorkerDied(Exception):
+    """The process ended, or was ended for silence, in the middle of a task."""
+
+    def __init__(self, reason: str, *, killed: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.killed = killed  # by somebody else (SIGKILL: most often want of memory), so trying again may help
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Task]):
+    task: Task
+    result: Any = None
+    error: Exception | None = None
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    inlet: IO[bytes]
+    heard_at: float = 0.0  # time.monotonic() of the last frame or of the task's start
+    stalled: bool = False
+
+
+class WorkerPool(Generic[Task]):
+    def __init__(
+        self,
+        factory: str,
+        arguments: tuple[Any, ...],
+        *,
+        processes: int,
+        payload: Callable[[Task], Any] = lambda task: task,
+        on_progress: Callable[[Task, Any], None] | None = None,
+        silence_limit_s: float = 600.0,
+        threads: int = 1,
+    ) -> None:
+        """`factory` is "package.module:function", called once in each process; it returns a `worker.Handler`.
+
+        `payload` makes of a task what is sent. A worker that says nothing for `silence_limit_s` is killed.
+        """
+        self._factory, self._arguments = factory, arguments
+        self._processes = processes
+        self._payload, self._on_progress = payload, on_progress
+        self._silence_limit_s = silence_limit_s
+        self._environment = _environment(threads)
+        self._workers: list[_Worker] = []
+        self._frames: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()  # a frame, or None for the end
+
+    def __enter__(self) -> WorkerPool[Task]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()  # between tasks, or the tasks are not wanted any more
+        for worker in self._workers:
+            worker.process.wait()
+            worker.inlet.close()
+        self._workers.clear()
+
+    def map(self, tasks: Iterable[Task]) -> Iterator[Outcome[Task]]:
+        """The outcome of every task, as they come."""
+        pending = iter(tasks)
+        exhausted = False
+        busy: dict[int, tuple[_Worker, Task]] = {}
+        idle = list(self._workers)
+        while True:
+            while not exhausted and len(busy) < self._processes:
+                try:
+                    task = next(pending)
+                except StopIteration:
+                    exhausted = True
+                    break
+                worker = idle.pop() if idle else self._start()
+                busy[id(worker)] = (worker, task)
+                self._send(worker, task)
+            if not busy:
+                return
+            worker, frame = self._next_frame(busy)
+            if id(worker) not in busy:
+                continue
+            task = busy[id(worker)][1]
+            worker.heard_at = time.monotonic()
+            if frame is not None and frame[0] == "progress":
+                if self._on_progress is not None:
+                    self._on_progress(task, frame[1])
+                continue
+            del busy[id(worker)]
+            if frame is None:
+                self._workers.remove(worker)
+                yield Outcome(task, error=_death(worker))
+            else:
+                idle.append(worker)
+                kind, value = frame
+                outcome = Outcome(task, error=value) if kind == "error" else Outcome(task, result=value)
+                del frame, value
+                yield outcome
+
+    def _next_frame(self, busy: dict[int, tuple[_Worker, Task]]) -> tuple[_Worker, Any]:
+        while True:
+            try:
+                return self._frames.get(timeout=0.5)
+            except queue.Empty:
+                now = time.monotonic()
+                for worker, _ in busy.values():
+                    if now - worker.heard_at > self._silence_limit_s and not worker.stalled:
+                        worker.stalled = True
+                        worker.process.kill()
+
+    def _start(self) -> _Worker:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ingest.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("LECTERN_DEBUG_WORKERS") else subprocess.DEVNULL,
+            env=self._environment,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        worker = _Worker(process, process.stdin)
+        threading.Thread(target=self._listen, args=(worker, process.stdout), daemon=True).start()
+        self._workers.append(worker)
+        self._write(worker, (self._factory, self._arguments))
+        return worker
+
+    def _send(self, worker: _Worker, task: Task) -> None:
+        worker.heard_at = time.monotonic()
+        self._write(worker, self._payload(task))
+
+    @staticmethod
+    def _write(worker: _Worker, value: object) -> None:
+        with contextlib.suppress(OSError):  # it has died: its listener reports the end
+            write_frame(worker.inlet, value)
+
+    def _listen(self, worker: _Worker, outlet: IO[bytes]) -> None:
+        with outlet:
+            try:
+                while True:
+                    self._frames.put((worker, read_frame(outlet)))
+            except Exception:  # EOF, or a frame that a dying process left unfinished
+                self._frames.put((worker, None))
+
+
+def _death(worker: _Worker) -> WorkerDied:
+    status = worker.process.wait()
+    worker.inlet.close()
+    if worker.stalled:
+        return WorkerDied("made no progress for too long and was stopped")
+    if status < 0:
+        name = signal.Signals(-status).name if -status in list(signal.Signals) else f"signal {-status}"
+        return WorkerDied(f"ended with {name}", killed=-status in (signal.SIGKILL, signal.SIGTERM))
+    return WorkerDied(f"ended with status {status}")
+
+
+def _environment(threads: int) -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    count = str(threads)
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
