@@ -1,0 +1,150 @@
+"""Text -> the tensors that a reader takes, and back: windows, sentences, character offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.sentences import wrapped_sentence_spans
+from rag.sliding_window import LocatorConfig
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CLS, SEP, PAD = 101, 102, 0
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A tokenised text: ids (n,), character offsets (n, 2), and the index of each token's sentence (n,)."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    sentences: np.ndarray
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a TokenText: tokens [start, end) of text number `passage`."""
+
+    passage: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B reads of W windows, padded to L tokens."""
+
+    ids: Tensor  # (B, W, L) int64
+    kinds: Tensor  # (B, W, L) 0 question, 1 text
+    mask: Tensor  # (B, W, L) bool: a token stands here
+    text: Tensor  # (B, W, L) bool: a text token, where a span may lie
+    sentences: Tensor  # (B, W, L) int64 number of the token's sentence in its read, -1 outside the text
+    first: list[list[int]]  # position of each window's first text token
+
+
+@lru_cache(maxsize=2)
+def load_tokenizer(path: str) -> Tokenizer:
+    """The trunk's WordPiece tokeniser from a `tokenizer.json`, without padding and truncation."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenText]:
+    """Tokens with offsets and sentence numbers; no special tokens."""
+    found = []
+    for text, encoding in zip(texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
+        offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        starts = np.array([start for start, _ in wrapped_sentence_spans(text)] or [0])
+        sentences = np.maximum(np.searchsorted(starts, offsets[:, 0], side="right") - 1, 0)
+        found.append(TokenText(np.array(encoding.ids, np.int32), offsets, sentences.astype(np.int32)))
+    return found
+
+
+def cut_windows(lengths: Sequence[int], config: LocatorConfig) -> list[Window]:
+    """Cover texts of `lengths` tokens with windows of at most config.window_tokens; neighbours overlap."""
+    windows = []
+    for passage, length in enumerate(lengths):
+        start = 0
+        while True:
+            end = min(start + config.window_tokens, length)
+            windows.append(Window(passage, start, end))
+            if end >= length:
+                break
+            # The last window reaches back as far as it may: a short tail alone would be read without its context.
+            start = min(end - config.window_overlap, max(length - config.window_tokens, start + 1))
+    return windows
+
+
+def assemble(
+    questions: Sequence[np.ndarray], reads: Sequence[Sequence[tuple[TokenText, int, int]]], config: LocatorConfig
+) -> Batch:
+    """Pad reads into one batch. reads[b][w] = (text, first token, end token); missing windows are masked out."""
+    questions = [question[: config.question_tokens] for question in questions]
+    width = max(len(read) for read in reads)
+    length = max(len(q) + 3 + max(e - s for _, s, e in read) for q, read in zip(questions, reads, strict=True))
+    shape = (len(reads), width, length)
+    ids, kinds = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    mask, is_text = np.zeros(shape, bool), np.zeros(shape, bool)
+    sentences = np.full(shape, -1, np.int64)
+    firsts = []
+    for b, (question, read) in enumerate(zip(questions, reads, strict=True)):
+        offset, seen = 0, {}
+        head = len(question) + 2
+        for w, (text, start, end) in enumerate(read):
+            row = ids[b, w]
+            row[0], row[1 : head - 1], row[head - 1] = CLS, question, SEP
+            last = head + end - start
+            row[head:last], row[last] = text.ids[start:end], SEP
+            kinds[b, w, head : last + 1] = 1
+            mask[b, w, : last + 1] = True
+            is_text[b, w, head:last] = True
+            # Windows that overlap share their sentences' numbers.
+            base = seen.get(id(text))
+            if base is None:
+                base = seen[id(text)] = offset
+                offset += int(text.sentences[-1]) + 1 if len(text.sentences) else 0
+            sentences[b, w, head:last] = text.sentences[start:end] + base
+        firsts.append([head] * len(read))
+    return Batch(*(torch.from_numpy(a) for a in (ids, kinds, mask, is_text, sentences)), firsts)
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """A candidate answer: tokens [start, end) of window `window`, row positions; logit = start + end logit."""
+
+    window: int
+    start: int
+    end: int
+    logit: float
+
+
+def best_spans(
+    start_logits: Tensor, end_logits: Tensor, text: Tensor, *, count: int = 20, max_tokens: int = 30
+) -> list[TokenSpan]:
+    """Best `count` spans of one read, best first. Inputs (W, L); only a band of L x max_tokens pairs is ever scored."""
+    floor = torch.finfo(torch.float32).min / 4
+    start = start_logits.masked_fill(~text, floor)
+    end = torch.nn.functional.pad(end_logits.masked_fill(~text, floor), (0, max_tokens - 1), value=floor)
+    pairs = start[..., None] + end.unfold(-1, max_tokens, 1)  # (W, L, max_tokens): start, length - 1
+    values, places = pairs.flatten().topk(min(count, pairs.numel()))
+    length = start.shape[1]
+    spans = []
+    for value, place in zip(values.tolist(), places.tolist(), strict=True):
+        if value <= floor / 2:
+            break
+        row, size = divmod(place, max_tokens)
+        window, first = divmod(row, length)
+        spans.append(TokenSpan(window, first, first + size + 1, value))
+    return spans
