@@ -1,0 +1,70 @@
+"""Lectern: ask your documents, aloud or in writing; every answer quotes its page.
+
+python app.py                                       the page, on http://127.0.0.1:7860
+python app.py serve --host 0.0.0.0 --port 8000
+python app.py ask "How long is the notice period?" --workspace lease
+python app.py ask --audio question.wav --speak answer.wav --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from core.errors import cli_main
+from core.runtime import set_up_logging, stay_offline
+from core.settings import load_settings
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what happens inside")
+    commands = parser.add_subparsers(dest="command", metavar="{serve,ask}")
+
+    serve = commands.add_parser("serve", help="the page and its API (the default)")
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1, this computer only)")
+    serve.add_argument("--port", type=int, help="port to listen on (default: 7860)")
+    serve.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
+
+    ask = commands.add_parser("ask", help="one question, by text or recording, through the whole path")
+    ask.add_argument("question", nargs="?", help="the question in writing")
+    ask.add_argument("--audio", type=Path, metavar="IN.wav", help="the question as a recording")
+    ask.add_argument("--speak", type=Path, metavar="OUT.wav", help="write the spoken answer here")
+    ask.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    ask.add_argument("--workspace", default="default", help="documents to ask (default: %(default)s)")
+    ask.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
+
+    arguments = parser.parse_args(argv)
+    if arguments.command == "ask" and (arguments.question is None) == (arguments.audio is None):
+        ask.error("give either a question or --audio IN.wav")
+    set_up_logging(arguments.verbose)
+    stay_offline()
+    return cli_main(lambda: run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = load_settings(getattr(arguments, "home", None))
+    if arguments.command == "ask":
+        from web.one_shot import ask_once
+
+        return ask_once(
+            settings,
+            arguments.question,
+            audio=arguments.audio,
+            speak=arguments.speak,
+            as_json=arguments.json,
+            workspace=arguments.workspace,
+        )
+    from web.server import serve
+
+    host = getattr(arguments, "host", None) or settings.server.host
+    port = getattr(arguments, "port", None)
+    serve(settings, host, settings.server.port if port is None else port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What the page and the API send each other: request models, and the JSON of documents and citations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import LecternError
+from ingest.types import DocumentInfo
+from rag.types import Answer, Citation, Hit
+from web.inbox import Upload
+
+NEAREST = 3  # passages offered with a refused answer
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Question(Request):
+    question: str = Field(min_length=1, max_length=8000)
+    history: list[tuple[Literal["user", "assistant"], str]] = Field([], max_length=60)
+    speak: bool = False
+
+
+class SearchQuery(Request):
+    question: str = Field(min_length=1, max_length=8000)
+    top_k: int = Field(10, ge=1, le=100)
+
+
+class SpokenCitation(BaseModel):
+    """As the page received it; fields that speech does not need are ignored."""
+
+    n: int
+    document: str
+    page: int
+
+
+class SpokenAnswer(Request):
+    answer: str = Field(max_length=40_000)
+    citations: list[SpokenCitation] = Field([], max_length=100)
+
+    def to_citations(self) -> list[Citation]:
+        return [Citation(n=c.n, document=c.document, page=c.page, quote="", start=0, end=0) for c in self.citations]
+
+
+def has_sheets(media_type: str) -> bool:
+    """Whether documents of this type have pages that can be drawn, and so page numbers worth showing."""
+    return media_type == "application/pdf"
+
+
+def documents_json(documents: Sequence[DocumentInfo], uploads: Sequence[Upload]) -> list[dict[str, Any]]:
+    """Documents, newest first; an upload under way stands in for the document it is about to become or replace."""
+    pending = {upload.name: upload for upload in uploads}
+    rows = [upload_json(upload) for upload in reversed(pending.values())]
+    for info in sorted(documents, key=lambda info: info.added_at, reverse=True):
+        if info.name not in pending:
+            rows.append(document_json(info))
+    return rows
+
+
+def upload_json(upload: Upload) -> dict[str, Any]:
+    return {
+        "name": upload.name,
+        "status": upload.status,
+        "read": [upload.pages_read, upload.pages],
+        "reason": upload.reason,
+        "remedy": upload.remedy,
+    }
+
+
+def document_json(info: DocumentInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "document_id": info.document_id,
+        "title": info.title,
+        "status": info.status,
+        "pages": info.pages,
+        "sheets": has_sheets(info.media_type),
+        "chunks": info.chunks,
+        "embedded": info.embedded,
+        "size": info.size,
+        "reason": info.reason,
+        "remedy": info.remedy,
+        "problems": [{"page": p.page, "reason": p.reason, "remedy": p.remedy} for p in info.problems[:50]],
+    }
+
+
+def citation_json(citation: Citation, *, sheets: bool) -> dict[str, Any]:
+    return {
+        "n": citation.n,
+        "document": citation.document,
+        "page": citation.page,
+        "quote": citation.quote,
+        "start": citation.start,
+        "end": citation.end,
+        "boxes": [list(box) for box in citation.boxes],
+        "verified": citation.verified,
+        "score": round(citation.score, 4),
+        "sheets": sheets,
+    }
+
+
+def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: str) -> dict[str, Any]:
+    """A finished answer with what the page shows beside it; `sheets` by document name.
+
+    `nothing_found`: the sentence that opens an extractive refusal; what follows it lists the passages that `nearest` holds.
+    """
+    nearest = [c for c in answer.citations if c.quote] or nearest_passages(answer.hits) if answer.refused else []
+    shown = nothing_found if answer.refused and answer.text.startswith(nothing_found) else answer.text
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "shown": shown,
+        "refused": answer.refused,
+        "notice": answer.notice,
+        "citations": [citation_json(c, sheets=sheets[c.document]) for c in answer.citations],
+        "nearest": [citation_json(passage, sheets=sheets[passage.document]) for passage in nearest],
+        "model": answer.model,
+        "timings_ms": {key: round(value, 1) for key, value in answer.timings_ms.items()},
+    }
+
+
+def error_json(error: LecternError) -> dict[str, str]:
+    """What the page shows of an error: a sentence and what to do next."""
+    message = error.message[:1].upper() + error.message[1:]
+    return {"message": message.rstrip(".") + ".", "remedy": error.remedy.rstrip(".") + "." if error.remedy else ""}
+
+
+def nearest_passages(hits: Sequence[Hit]) -> list[Citation]:
+    """The best stretch of each of the best hits, in the form of citations; n counts from 1."""
+    passages = []
+    for n, hit in enumerate(hits[:NEAREST], start=1):
+        where = hit.spans[0] if hit.spans else hit.chunk
+        passages.append(
+            Citation(
+                n=n,
+                document=where.document,
+                page=where.page,
+                quote=" ".join(where.text.split())[:300],
+                start=where.start,
+                end=where.end,
+                boxes=hit.spans[0].boxes if hit.spans else (),
+                score=hit.score,
+            )
+        )
+    return passages

@@ -1,0 +1,107 @@
+"""The server: the page and its API on one FastAPI app, one process, one port."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from core.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from core.settings import Settings
+    from web.wiring import Assistant
+
+log = logging.getLogger(__name__)
+
+
+def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
+    """The FastAPI app with page, API and files; it closes the assistant when it ends."""
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.staticfiles import StaticFiles
+    from starlette.responses import Response
+
+    from ingest.readers import SUFFIXES
+    from web.api import add_error_answers, router
+    from web.examples import EXAMPLE
+    from web.guard import Guard
+    from web.theme import STATIC, LecternTheme, head
+    from web.ui import build_page
+
+    class PageFiles(StaticFiles):
+        """Asked for anew at each visit, so that an upgrade shows at once; unchanged files cost an empty answer."""
+
+        def file_response(self, *args: Any, **kwargs: Any) -> Response:
+            response = super().file_response(*args, **kwargs)
+            response.headers["Cache-Control"] = "no-cache"
+            return response
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        assistant.start()
+        yield
+        assistant.close()
+
+    app = FastAPI(title="Lectern", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.assistant = assistant
+    app.add_middleware(Guard, local_only=local_only)
+    add_error_answers(app)
+    app.include_router(router)
+    app.mount("/ui", PageFiles(directory=STATIC), name="ui")
+    page = build_page(example=EXAMPLE, suffixes=sorted(SUFFIXES), max_file_mb=assistant.settings.ingest.max_file_mb)
+    return gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        theme=LecternTheme(),
+        head=head(),
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=False,
+        favicon_path=str(STATIC / "favicon.svg"),
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a taken port is told before anything heavy is loaded. Raises UsageError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            remedy="Stop what uses that port, or choose another with --port N (make app PORT=N)",
+        ) from error
+    return listener
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until interrupted; prints the address once the page can be opened. Raises UsageError for a taken port."""
+    listener = listen(host, port)
+    import uvicorn
+
+    from web.guard import is_loopback
+    from web.wiring import build
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
+                print(f"Lectern is at http://{shown}:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
+
+    app = build_app(build(settings), local_only=is_loopback(host if ":" not in host else f"[{host}]"))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run(sockets=[listener])

@@ -1,0 +1,60 @@
+"""The page: Gradio Blocks with four components of our own, a bar and three regions.
+
+Each region is a subclass of `gr.HTML`, Gradio's way to write a component: markup from here, behaviour from a module in
+web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons: spoken answers
+(`gr.Audio` streaming takes seconds to its first sound and cannot be flushed), uploads that report progress per file,
+and a page that keeps its conversation when the connection breaks. Nothing untrusted passes through a template here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from web.examples import Example
+
+_MOUNT = """
+const options = JSON.parse(props.options || "{}");
+import("/ui/%s.js").then(({ mount }) => mount(element.querySelector(".lec-root"), options)).catch((error) => {
+  console.error(error);
+  element.querySelector(".lec-root").textContent = "This part of the page could not start: reload it.";
+});
+"""
+
+
+class Region(gr.HTML):
+    """One region of the page: an empty root that the module web/static/<module>.js fills."""
+
+    def __init__(self, module: str, label: str, **options: Any) -> None:
+        super().__init__(
+            value="",
+            html_template=f'<section class="lec-root" aria-label="{label}"></section>',
+            js_on_load=_MOUNT % module,
+            apply_default_css=False,
+            elem_id="page" if module == "page_view" else module,
+            min_width=0,
+            options=json.dumps(options),
+        )
+
+    def get_block_name(self) -> str:
+        return "html"
+
+
+def build_page(*, example: Example, suffixes: list[str], max_file_mb: int) -> gr.Blocks:
+    """The Blocks of the page. `suffixes`: what the file chooser offers; `max_file_mb`: the upload limit in MiB."""
+    with (
+        gr.Blocks(title="Lectern", analytics_enabled=False, fill_width=True, fill_height=True) as page,
+        gr.Column(elem_id="lectern"),
+    ):
+        Region("header", "Lectern")
+        with gr.Row(elem_id="desk"):
+            Region("documents", "Documents", suffixes=suffixes, maxFileMb=max_file_mb)
+            Region(
+                "conversation",
+                "Conversation",
+                example={"document": example.document, "title": example.title, "questions": list(example.questions)},
+            )
+            Region("page_view", "Cited page")
+    return page

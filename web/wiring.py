@@ -1,0 +1,146 @@
+"""The object graph of one process: settings, workspaces, one embedder, engines, ears and voice. Built here only.
+
+>>> assistant = build(load_settings())
+>>> answer = assistant.engine("default").answer("How long is the notice period?")
+
+Everything heavy is made at its first use, or by `start()` in the background, so that the page is up before the models.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from core.errors import LecternError
+from core.settings import Settings
+from ingest.workspace import Workspace, list_workspaces
+from web.inbox import Inbox
+
+if TYPE_CHECKING:
+    from ingest.embedders import Embedder
+    from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript, Waveform
+    from rag.answer import AnswerEngine
+    from rag.types import AnswerEvent
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Assistant:
+    """One assistant for all visitors of a process. It keeps no conversation: history comes with each question."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._made: dict[tuple[str, str], object] = {}
+        self._locks: dict[tuple[str, str], threading.Lock] = {}
+        self._lock = threading.Lock()
+        self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
+        self.closing = threading.Event()
+        self.inbox = Inbox(settings.home, settings, open_workspace=self.workspace, embedder=self.embedder)
+
+    # ---- parts ------------------------------------------------------------------------------------------------
+
+    def workspaces(self) -> list[str]:
+        """Names of the workspaces on disk, `default` first."""
+        names = {"default", *list_workspaces(self.settings.home)}
+        return sorted(names, key=lambda name: (name != "default", name.casefold()))
+
+    def workspace(self, name: str, *, create: bool = False) -> Workspace:
+        """The open workspace `name`; `default` is created when asked for. Raises NotFoundError, UsageError, StoreError."""
+
+        def make() -> Workspace:
+            opened = Workspace.open(self.settings.home, name, create=create or name == "default")
+            self.inbox.embed(name)
+            return opened
+
+        return self._once("workspace", name, make)
+
+    def engine(self, workspace: str) -> AnswerEngine:
+        """The answer engine over a workspace."""
+        from rag.engine import build_engine
+
+        return self._once("engine", workspace, lambda: build_engine(self.workspace(workspace), self.settings))
+
+    def embedder(self) -> Embedder:
+        """The process's one embedder."""
+        from ingest.embedders import load_embedder
+
+        settings = self.settings
+        make = partial(load_embedder, settings.embedder, device=settings.device, threads=settings.threads)
+        return self._once("embedder", "", make)
+
+    def recogniser(self) -> SpeechRecogniser:
+        from omni.asr import load_recogniser
+
+        return self._once("recogniser", "", lambda: load_recogniser(self.settings.speech))
+
+    def synthesiser(self) -> SpeechSynthesiser:
+        from omni.tts import load_synthesiser
+
+        return self._once("synthesiser", "", lambda: load_synthesiser(self.settings.speech))
+
+    def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns, made once per (kind, name) even when several threads ask; a failure is not kept."""
+        key = (kind, name)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]  # type: ignore[return-value]
+
+    # ---- what it does -----------------------------------------------------------------------------------------
+
+    def stream(
+        self, question: str, workspace: str, *, history: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[AnswerEvent]:
+        """Answer a question from a workspace, piece by piece."""
+        return self.engine(workspace).stream(question, history=history)
+
+    def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
+        """What was said; the words of the workspace's documents are expected. Raises AudioError."""
+        return self.recogniser().transcribe(waveform)
+
+    # ---- life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start reading and embedding in the background, and load the models there, so that nobody waits for them."""
+        self.inbox.start()
+        threading.Thread(target=self._warm_up, name="lectern-warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        steps: list[Callable[[], object]] = [
+            partial(self.engine, "default"),
+            self.embedder,
+            self.ready.set,
+            self.synthesiser,
+            self.recogniser,
+        ]
+        for step in steps:
+            if self.closing.is_set():
+                return
+            try:
+                step()
+            except LecternError as error:  # told again, to the visitor, by what needs the part
+                log.warning("%s", error)
+            except Exception:
+                log.exception("warming up")
+        self.ready.set()
+
+    def close(self) -> None:
+        """Let the workers finish what they have in hand, then close the workspaces."""
+        self.closing.set()
+        self.inbox.close()
+        with self._lock:
+            for (kind, _), part in self._made.items():
+                if kind == "workspace":
+                    part.close()  # type: ignore[attr-defined]
+            self._made.clear()
+
+
+def build(settings: Settings) -> Assistant:
+    """The assistant that `settings` describe. Loads nothing yet."""
+    return Assistant(settings)
