@@ -106,7 +106,7 @@ def citation_json(citation: Citation, *, sheets: bool) -> dict[str, Any]:
 def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: str) -> dict[str, Any]:
     """A finished answer with what the page shows beside it; `sheets` by document name.
 
-    `nothing_found`: the sentence that opens an extractive refusal; what follows it lists the passages that `nearest` holds.
+    `nothing_found`: the sentence that opens an extractive refusal; after it come the passages that `nearest` holds.
     """
     nearest = [c for c in answer.citations if c.quote] or nearest_passages(answer.hits) if answer.refused else []
     shown = nothing_found if answer.refused and answer.text.startswith(nothing_found) else answer.text

@@ -1,7 +1,7 @@
 """The page: Gradio Blocks with four components of our own, a bar and three regions.
 
-Each region is a subclass of `gr.HTML`, Gradio's way to write a component: markup from here, behaviour from a module in
-web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons: spoken answers
+Each region is a `gr.HTML`, Gradio's way to write a component of one's own: its root from here, its behaviour from a
+module in web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons: spoken answers
 (`gr.Audio` streaming takes seconds to its first sound and cannot be flushed), uploads that report progress per file,
 and a page that keeps its conversation when the connection breaks. Nothing untrusted passes through a template here.
 """
@@ -24,22 +24,19 @@ import("/ui/%s.js").then(({ mount }) => mount(element.querySelector(".lec-root")
 """
 
 
-class Region(gr.HTML):
-    """One region of the page: an empty root that the module web/static/<module>.js fills."""
+def region(module: str, label: str, **options: Any) -> gr.HTML:
+    """One region of the page: an empty root that the module web/static/<module>.js fills.
 
-    def __init__(self, module: str, label: str, **options: Any) -> None:
-        super().__init__(
-            value="",
-            html_template=f'<section class="lec-root" aria-label="{label}"></section>',
-            js_on_load=_MOUNT % module,
-            apply_default_css=False,
-            elem_id="page" if module == "page_view" else module,
-            min_width=0,
-            options=json.dumps(options),
-        )
-
-    def get_block_name(self) -> str:
-        return "html"
+    A plain `gr.HTML`, not a subclass: for subclasses Gradio writes a .pyi file beside their source at import.
+    """
+    return gr.HTML(
+        html_template=f'<section class="lec-root" aria-label="{label}"></section>',
+        js_on_load=_MOUNT % module,
+        apply_default_css=False,
+        elem_id="page" if module == "page_view" else module,
+        min_width=0,
+        options=json.dumps(options),
+    )
 
 
 def build_page(*, example: Example, suffixes: list[str], max_file_mb: int) -> gr.Blocks:
@@ -48,13 +45,13 @@ def build_page(*, example: Example, suffixes: list[str], max_file_mb: int) -> gr
         gr.Blocks(title="Lectern", analytics_enabled=False, fill_width=True, fill_height=True) as page,
         gr.Column(elem_id="lectern"),
     ):
-        Region("header", "Lectern")
+        region("header", "Lectern")
         with gr.Row(elem_id="desk"):
-            Region("documents", "Documents", suffixes=suffixes, maxFileMb=max_file_mb)
-            Region(
+            region("documents", "Documents", suffixes=suffixes, maxFileMb=max_file_mb)
+            region(
                 "conversation",
                 "Conversation",
                 example={"document": example.document, "title": example.title, "questions": list(example.questions)},
             )
-            Region("page_view", "Cited page")
+            region("page_view", "Cited page")
     return page

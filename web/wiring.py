@@ -49,7 +49,7 @@ class Assistant:
         return sorted(names, key=lambda name: (name != "default", name.casefold()))
 
     def workspace(self, name: str, *, create: bool = False) -> Workspace:
-        """The open workspace `name`; `default` is created when asked for. Raises NotFoundError, UsageError, StoreError."""
+        """The open workspace; `default` is made when asked for. Raises NotFoundError, UsageError, StoreError."""
 
         def make() -> Workspace:
             opened = Workspace.open(self.settings.home, name, create=create or name == "default")

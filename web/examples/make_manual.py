@@ -1,6 +1,6 @@
 """Writes coffee-machine-manual.pdf, the example of the first visit: `python -m web.examples.make_manual`.
 
-Needs reportlab (in requirements-dev.txt); the PDF itself is shipped. The machine, its maker and all figures are invented.
+Needs reportlab (in requirements-dev.txt); the PDF itself is shipped. Machine, maker and figures are invented.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ CHAPTERS: list[Chapter] = [
             "inside the tip is the most common reason for weak steam.",
             "# Back to coffee",
             "The boiler is too hot for coffee after steaming. Press the steam button again and run hot water until the "
-            "brew lamp stops flashing; this takes roughly 150 millilitres. Brewing straight after steaming tastes burnt.",
+            "brew lamp stops flashing; this takes about 150 millilitres. Brewing straight after steaming tastes burnt.",
         ],
     ),
     (
@@ -122,11 +122,11 @@ CHAPTERS: list[Chapter] = [
         [
             "# Every day",
             "Knock out the puck, rinse the portafilter, and run the brew group for three seconds without it. Empty the "
-            "drip tray when the red float rises through its slot. Rinse the tank and fill it anew: water that has stood "
+            "drip tray when the red float rises through its slot. Rinse the tank and fill it anew: water that stood "
             "for more than two days should not be used for coffee.",
             "# Every week",
             "Put the blind basket into the portafilter, add three grams of cleaning powder, lock it in and press the "
-            "brew button for ten seconds, then pause for ten. Repeat this five times, rinse the basket, and do the same "
+            "brew button for ten seconds, then pause for ten. Repeat this five times, rinse the basket, then do it "
             "five times with water alone. Only the portafilter's baskets may go into the dishwasher; the portafilter "
             "itself, its handle and the drip tray may not.",
             "# Every year",
@@ -295,7 +295,7 @@ def story(width: float) -> list[Flowable]:
 class Manual(BaseDocTemplate):
     """Puts chapters and sections into the outline."""
 
-    def afterFlowable(self, flowable: Flowable) -> None:  # noqa: N802 (reportlab's name)
+    def afterFlowable(self, flowable: Flowable) -> None:
         if isinstance(flowable, Paragraph) and flowable.style.name in ("chapter", "section"):
             key = f"{self.page}-{flowable.getPlainText()}"
             self.canv.bookmarkPage(key)
