@@ -11,10 +11,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import LecternError, UsageError, cli_main
 from core.runtime import set_up_logging, stay_offline
 from core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from omni.language_bias import DocumentLanguage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.add_argument(
         "--recogniser",
         metavar="R",
-        help="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH (default: setting speech.recogniser)",
+        help="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH (default: speech.recogniser)",
     )
     transcribe.set_defaults(run=run_transcribe)
 
@@ -65,7 +69,7 @@ def run_transcribe(arguments: argparse.Namespace) -> int:
     from omni.cascade import require_speech
 
     settings = _settings(arguments, recogniser=arguments.recogniser)
-    vocabulary = _workspace_words(settings, arguments.workspace) if arguments.workspace else ()
+    vocabulary = _document_language(settings, arguments.workspace) if arguments.workspace else ()
     recogniser = load_recogniser(settings.speech, device=settings.device)
     failures = 0
     for file in arguments.files:
@@ -141,8 +145,11 @@ def _settings(arguments: argparse.Namespace, **speech: object) -> Settings:
     return load_settings(arguments.home, **({"speech": given} if given else {}))
 
 
-def _workspace_words(settings: Settings, name: str) -> list[str]:
-    return []
+def _document_language(settings: Settings, name: str) -> DocumentLanguage:
+    from ingest.workspace import Workspace
+    from omni.language_bias import document_language
+
+    return document_language(Workspace.open(settings.home, name, create=False))
 
 
 def main(argv: list[str] | None = None) -> int:

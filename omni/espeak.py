@@ -92,7 +92,7 @@ class Espeak:
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ModelError(
                 f"espeak-ng has no voice {voice!r}",
-                remedy="Use a language such as en-us, en-gb, de, fr-fr, es, it or cmn: LECTERN_SPEECH__VOICE=espeak:en-gb",
+                remedy="Use a language: en-us, en-gb, de, fr-fr, es, it, cmn, ... (LECTERN_SPEECH__VOICE=espeak:en-gb)",
             )
 
     def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int) -> int:

@@ -19,12 +19,15 @@ _CURRENCIES = {  # unit, plural, hundredth, its plural
     "RMB": ("yuan", "yuan", "", ""),
 }
 CURRENCY_CODES = {
-    "USD": "$", "US$": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "CHF": "CHF", "CNY": "RMB", "RMB": "RMB",
+    "USD": "$", "US$": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "CHF": "CHF", "CNY": "RMB",
+    "RMB": "RMB",
     "$": "$", "€": "€", "£": "£", "¥": "¥", "₹": "₹", "₩": "₩",
 }  # fmt: skip
 SCALES = {
-    "k": "thousand", "K": "thousand", "thousand": "thousand", "m": "million", "M": "million", "mm": "million", "MM": "million",
-    "mn": "million", "mln": "million", "million": "million", "B": "billion", "b": "billion", "bn": "billion", "billion": "billion",
+    "k": "thousand", "K": "thousand", "thousand": "thousand", "m": "million", "M": "million", "mm": "million",
+    "MM": "million",
+    "mn": "million", "mln": "million", "million": "million", "B": "billion", "b": "billion", "bn": "billion",
+    "billion": "billion",
     "T": "trillion", "tn": "trillion", "trillion": "trillion",
 }  # fmt: skip
 
@@ -32,7 +35,7 @@ SCALES = {
 def cardinal(digits: str) -> str:
     """ "1,234" -> "one thousand two hundred thirty-four"; leading zeros or 16 digits and more are read one by one."""
     plain = digits.replace(",", "")
-    if len(plain) > 1 and plain[0] == "0" or int(plain) >= LARGEST:
+    if (len(plain) > 1 and plain[0] == "0") or int(plain) >= LARGEST:
         return spell_digits(plain)
     return _below(int(plain))
 
@@ -77,7 +80,8 @@ def short_year(digits: str) -> str:
 
 
 def money(sign: str, amount: str, scale: str = "") -> str:
-    """("$", "1.2", "million") -> "one point two million dollars"; ("$", "5.25") -> "five dollars and twenty-five cents"."""
+    """("$", "1.2", "million") -> "one point two million dollars"; ("$", "5.25") -> "five dollars and
+    twenty-five cents"."""
     unit, units, part, parts = _CURRENCIES[CURRENCY_CODES[sign]]
     whole, _, fraction = amount.replace(",", "").partition(".")
     whole = whole or "0"
@@ -112,7 +116,7 @@ _HAN_DIGITS = "零一二三四五六七八九"
 
 
 def han_number(text: str) -> str:
-    """Figures in a Chinese text: "1,205" -> "一千二百零五", "3.14" -> "三点一四", "2019" before 年 is up to the caller."""
+    """Figures in a Chinese text: "1,205" -> "一千二百零五", "3.14" -> "三点一四"; years are up to the caller."""
     whole, _, fraction = text.replace(",", "").partition(".")
     tail = "点" + han_digits(fraction) if fraction else ""
     value = int(whole or "0")

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator
 MAX_SENTENCE = 400  # characters; longer ones are divided at a comma or a space, so that speech never waits for long
 
 _ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof st jr sr vs e.g i.e etc cf approx no nos fig figs eq eqs sec secs art arts ch vol pp p ed eds al
-    inc ltd co corp llc bros dept est gen gov sen rep hon rev jan feb mar apr jun jul aug sep sept oct nov dec mon tue
-    tues wed thu thur thurs fri sat sun u.s u.k u.n e.u d.c a.m p.m ph.d b.a m.a b.c a.d ca viz resp incl excl max min
-    ave blvd rd ft para""".split()
+    str.split(
+        """mr mrs ms dr prof st jr sr vs e.g i.e etc cf approx no nos fig figs eq eqs sec secs art arts ch vol
+        pp p ed eds al inc ltd co corp llc bros dept est gen gov sen rep hon rev jan feb mar apr jun
+        jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun u.s u.k u.n e.u d.c
+        a.m p.m ph.d b.a m.a b.c a.d ca viz resp incl excl max min ave blvd rd ft para"""
+    )
 )
 # These may well be the last word: what follows decides.
-_MAY_END = frozenset("etc inc ltd co corp llc jr sr d.c a.m p.m ph.d b.c a.d al est".split())
+_MAY_END = frozenset(str.split("etc inc ltd co corp llc jr sr d.c a.m p.m ph.d b.c a.d al est"))
 
 _STOP = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s))|(?:[。！？]+[”’」』）]*(?:\[\d+\])*)|\n\s*\n|\n(?=\s*(?:[-*•#|]|\d+[.)])\s)"

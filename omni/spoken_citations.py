@@ -33,7 +33,8 @@ class SpokenCitations:
         before, after = text[: mark.start()].rstrip(), text[mark.end() :].lstrip()
         if not words:
             return "" if not after or after[0] in ".,;:!?)" else " "
-        if not before or before[-1] in '.!?。！？"”’)\n' and not after.startswith((".", ",", ";", "!", "?")):
+        sentence_ended = before[-1:] in '.!?。！？"”’)\n' and after[:1] not in (".", ",", ";", "!", "?")
+        if sentence_ended:
             return f" {words[0].upper()}{words[1:]}." + (" " if after else "")  # a short sentence of its own
         tied = before[-1] in ",;:(" or _PREPOSITION.search(before)
         joint = " " if tied else ", "
@@ -61,7 +62,7 @@ def has_pages(citation: Citation) -> bool:
 
 
 def document_name(file_name: str) -> str:
-    """ "lease.pdf" -> "the lease"; "3M_2022_10K.pdf" -> "3M 2022 10-K"; "state_of_the_union.md" -> "the state of the union"."""
+    """ "lease.pdf" -> "the lease"; "3M_2022_10K.pdf" -> "3M 2022 10-K"; "annual_report.md" -> "the annual report"."""
     name = PurePath(file_name)
     stem = name.stem if re.fullmatch(r"\.[A-Za-z]{2,5}", name.suffix) else name.name
     words = re.sub(r"[_\s]+|(?<=[A-Za-z])-(?=[A-Za-z])", " ", stem).strip()

@@ -4,8 +4,8 @@
     # "Net sales were thirty-four thousand two hundred twenty-nine million dollars in fiscal year twenty twenty-two,
     #  page forty-eight of three M twenty twenty-two ten K."
 
-Rules (omni/spoken_rules.py) run in order, each turning one kind of writing into words, so a later one never sees what an
-earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are not
+Rules (omni/spoken_rules.py) run in order, each turning one kind of writing into words, so a later one never sees what
+an earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are not
 covered: their letters pass, their figures are read in English.
 """
 

@@ -15,28 +15,51 @@ _NOT_A_QUESTION = re.compile(r"^(?:what a|how (?:nice|lovely|wonderful)|which is
 _UNITS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+         "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
     )
-}
+}  # fmt: skip
 _TENS = {
     word: 10 * value
-    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-}
+    for value, word in enumerate(
+        ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
+    )
+}  # fmt: skip
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_FORMS = {("ten", "k"): "10-K", ("ten", "q"): "10-Q", ("eight", "k"): "8-K", ("twenty", "f"): "20-F"}
-_QUARTERS = {("q", "one"): "Q1", ("q", "two"): "Q2", ("q", "three"): "Q3", ("q", "four"): "Q4"}
+_WRITTEN = {  # what filings are called
+    "ten k": "10-K", "ten q": "10-Q", "eight k": "8-K", "twenty f": "20-F", "q one": "Q1", "q two": "Q2",
+    "q three": "Q3",
+    "q four": "Q4",
+}  # fmt: skip
 _NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
 
 
 def tidy(words: str) -> str:
     """Lower-case words -> a sentence. "what was revenue in two thousand nineteen" -> "What was revenue in 2019?" """
-    text = " ".join(numbers_to_figures(words.split()))
+    text = " ".join(join_letters(numbers_to_figures(words.split())))
     if not text:
         return ""
     text = re.sub(r"\bi(?='|\b)", "I", text)
     question = bool(_QUESTION.match(words)) and not _NOT_A_QUESTION.match(words)
     return text[0].upper() + text[1:] + ("?" if question else ".")
+
+
+def join_letters(words: list[str]) -> list[str]:
+    """Spelled letters are an acronym: "the s e c filing" -> "the SEC filing"; "a" and "i" alone stay words."""
+    result: list[str] = []
+    run: list[str] = []
+    for word in [*words, ""]:
+        if len(word) == 1 and word.isalpha() and (run or word != "a"):
+            run.append(word)
+            continue
+        if len(run) > 1 and set(run) - {"a", "i"}:
+            result.append("".join(run).upper())
+        else:
+            result += run
+        run = []
+        if word:
+            result.append(word)
+    return result
 
 
 def numbers_to_figures(words: list[str]) -> list[str]:
@@ -48,8 +71,8 @@ def numbers_to_figures(words: list[str]) -> list[str]:
     result: list[str] = []
     index = 0
     while index < len(words):
-        pair = tuple(words[index : index + 2])
-        form = _FORMS.get(pair) or _QUARTERS.get(pair)  # type: ignore[call-overload]
+        pair = " ".join(words[index : index + 2])
+        form = _WRITTEN.get(pair)
         if form:
             result.append(form)
             index += 2
@@ -70,12 +93,10 @@ def _run_length(words: list[str], start: int) -> int:
     while end < len(words):
         word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
         joins = end > start and following in _NUMBER_WORDS
-        if word in _NUMBER_WORDS - {"oh"} or (word == "oh" and joins):
-            end += 1
-        elif joins and (word == "point" or (word == "and" and words[end - 1] in _SCALES and word != words[end - 1])):
-            end += 1
-        else:
+        joint = joins and (word in {"oh", "point"} or (word == "and" and words[end - 1] in _SCALES))
+        if not (joint or word in _NUMBER_WORDS - {"oh"}):
             break
+        end += 1
     return end - start if end > start and words[start] not in {"oh", "hundred", "million", "billion"} else 0
 
 
