@@ -7,19 +7,17 @@ that a row of figures is found by its company, year and statement, and it is nev
 from __future__ import annotations
 
 import bisect
-import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.settings import IngestSettings
-from ingest.sentences import sentence_spans, wrapped_sentence_spans
+from ingest.sentences import sentence_spans
 from ingest.titles import readable_file_name
 from ingest.types import Chunk, Document, Heading, Page
 
 CountTokens = Callable[[str], int]
 MAX_CONTEXT_CHARS = 240
-_WRAPPED_TYPES = ("text/plain", "text/markdown")
 
 
 @dataclass(frozen=True)
@@ -37,38 +35,31 @@ def chunk_document(
     Neighbours within a section share whole sentences of up to `settings.overlap_tokens`. Tokens are counted once a
     sentence, so a chunk's own count may differ by the tokens that joining adds (none for WordPiece).
     """
-    section = _Sections(document)
+    sections = _Sections(document)
     chunks: list[Chunk] = []
     for page in document.pages:
-        starts = section.starts_on(page.number)
-        edges = [0, *(start for start in starts if 0 < start < len(page.text)), len(page.text)]
-        bounds: list[tuple[int, int]] = []
-        for left, right in itertools.pairwise(edges):
-            sentences = _sentences(page, left, right, document.media_type, count_tokens, settings.chunk_tokens)
-            bounds += _pack(sentences, settings.chunk_tokens, settings.overlap_tokens)
-        for start, end in bounds:
-            chunks.append(
-                Chunk(
-                    chunk_id=f"{document_id}:{len(chunks)}",
-                    document_id=document_id,
-                    document=document.name,
-                    page=page.number,
-                    start=start,
-                    end=end,
-                    text=page.text[start:end],
-                    context=section.context(page, start),
+        for left, right, anchor in sections.stretches(page):
+            sentences = _sentences(page, left, right, count_tokens, settings.chunk_tokens)
+            for start, end in _pack(sentences, settings.chunk_tokens, settings.overlap_tokens):
+                chunks.append(
+                    Chunk(
+                        chunk_id=f"{document_id}:{len(chunks)}",
+                        document_id=document_id,
+                        document=document.name,
+                        page=page.number,
+                        start=start,
+                        end=end,
+                        text=page.text[start:end],
+                        context=sections.context(page, start, anchor),
+                    )
                 )
-            )
     return chunks
 
 
-def _sentences(
-    page: Page, left: int, right: int, media_type: str, count_tokens: CountTokens, limit: int
-) -> list[_Sentence]:
+def _sentences(page: Page, left: int, right: int, count_tokens: CountTokens, limit: int) -> list[_Sentence]:
     """Sentences of page.text[left:right] with their token counts; longer ones than `limit` are split at words."""
-    split = wrapped_sentence_spans if media_type in _WRAPPED_TYPES else sentence_spans
     found = []
-    for start, end in split(page.text[left:right]):
+    for start, end in sentence_spans(page.text[left:right]):
         start, end = start + left, end + left
         tokens = count_tokens(page.text[start:end])
         if tokens <= limit:
@@ -127,13 +118,29 @@ class _Sections:
         self._headings = sorted(document.headings, key=lambda h: (h.page, h.start))
         self._keys = [(h.page, h.start) for h in self._headings]
         self._title = document_label(document)
-        self._by_page: dict[int, list[int]] = {}
+        self._by_page: dict[int, list[Heading]] = {}
         for heading in self._headings:
-            self._by_page.setdefault(heading.page, []).append(heading.start)
+            self._by_page.setdefault(heading.page, []).append(heading)
         self._trails = self._open_headings()
 
-    def starts_on(self, page: int) -> list[int]:
-        return sorted(set(self._by_page.get(page, ())))
+    def stretches(self, page: Page) -> list[tuple[int, int, int]]:
+        """(start, end, start of the innermost heading) of the stretches of `page.text` between headings.
+
+        A heading that stands right above the next one has no text of its own: they open one stretch together.
+        """
+        edges = [(0, -1)]
+        for heading in self._by_page.get(page.number, ()):
+            start = min(heading.start, len(page.text))
+            previous, anchor = edges[-1]
+            above = page.text[previous:start].strip()
+            bare = not above or (anchor >= 0 and len(above) <= self._title_length(page.number, previous, start) + 4)
+            edges[-1 if bare else len(edges) :] = [(previous if bare else start, start)]
+        stops = [start for start, _ in edges[1:]] + [len(page.text)]
+        return [(start, stop, anchor) for (start, anchor), stop in zip(edges, stops, strict=True)]
+
+    def _title_length(self, page: int, start: int, stop: int) -> int:
+        titles = (heading.title for heading in self._by_page[page] if start <= heading.start < stop)
+        return sum(len(title) + 2 for title in titles)
 
     def _open_headings(self) -> list[list[str]]:
         """For each heading the titles open at it, outermost first."""
@@ -145,8 +152,9 @@ class _Sections:
             trails.append([h.title for h in stack])
         return trails
 
-    def context(self, page: Page, start: int) -> str:
-        position = bisect.bisect_right(self._keys, (page.number, start)) - 1
+    def context(self, page: Page, start: int, anchor: int) -> str:
+        """What stands above a chunk that begins at `start`; `anchor` is the innermost heading of its stretch."""
+        position = bisect.bisect_right(self._keys, (page.number, max(start, anchor))) - 1
         trail = self._trails[position][-2:] if position >= 0 else []
         parts = [self._title, *(_short(title) for title in trail)]
         table = _table_title(page, start)

@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +20,11 @@ import pypdfium2.raw as pdfium_c
 
 from core.errors import DocumentError, NotFoundError
 from core.settings import IngestSettings
-from ingest.pdf_furniture import find_furniture, line_text
+from ingest.pdf_furniture import find_furniture
 from ingest.pdf_headings import OutlineEntry, TypedPage, body_size, find_headings
 from ingest.pdf_layout import Line, read_lines
 from ingest.pdf_text import JoinHyphen, PageText, compose
-from ingest.pdf_words import HYPHEN_MARK, NO_WORDS, RawPage, Words, read_words
+from ingest.pdf_words import NO_WORDS, RawPage, Words, read_words
 from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, open_page, open_pdf
 from ingest.titles import readable_file_name, sensible_title
 from ingest.types import Document, Heading, Page, PageProblem
@@ -172,9 +171,26 @@ def _compose_page(number: int, label: str, reading: _Reading, join_hyphen: JoinH
         return Page(number, "", label=label), TypedPage((), (), (), 0.0)
     raw, sheet = reading.raw, reading.raw.sheet
     composed: PageText = compose(raw.words, reading.lines, join_hyphen)
-    texts = [line_text(raw.words, line).replace(HYPHEN_MARK, "-") for line in reading.lines]
+    stops = [*composed.block_lines[1:], len(reading.lines)][: len(composed.block_lines)]
+    blocks = [_merged(reading.lines[a:b]) for a, b in zip(composed.block_lines, stops, strict=True)]
+    ends = [*composed.block_starts[1:], len(composed.text)][: len(composed.block_starts)]
+    texts = [composed.text[a:b].strip() for a, b in zip(composed.block_starts, ends, strict=True)]
     page = Page(number, composed.text, sheet.width, sheet.height, label, composed.word_ranges, composed.word_boxes)
-    return page, TypedPage(reading.lines, texts, composed.line_starts, sheet.height)
+    return page, TypedPage(blocks, texts, composed.block_starts, sheet.height)
+
+
+def _merged(lines: list[Line]) -> Line:
+    """One line for the lines of a block: its place and type, bold when all of them are."""
+    first = lines[0]
+    if len(lines) == 1:
+        return first
+    return replace(
+        first,
+        x1=max(line.x1 for line in lines),
+        bottom=lines[-1].bottom,
+        cells=max(line.cells for line in lines),
+        bold=all(line.bold for line in lines),
+    )
 
 
 def _hyphen_judge(readings: list[_Reading]) -> JoinHyphen:
@@ -264,28 +280,27 @@ def _title(stated: str | None, name: str, pages: list[TypedPage], headings: tupl
 
 
 def _largest_type(pages: list[TypedPage], name: str) -> str:
-    """The largest lines of the first page that has text, when they stand out from the body."""
+    """The largest block of the first page that has text, when it stands out from the body and is no formality."""
     page = next((page for page in pages if page.lines), None)
     if page is None:
         return ""
     body = body_size(pages)
-    candidates = [
-        (line.size, i)
-        for i, (line, text) in enumerate(zip(page.lines, page.texts, strict=True))
-        if sum(map(str.isalpha, text)) >= 4 and line.turn == page.lines[0].turn
-    ]
-    if not candidates:
-        return ""
-    size = max(size for size, _ in candidates)
-    if size < 1.2 * body:
-        return ""
-    largest = [i for line_size, i in candidates if line_size > 0.95 * size]
-    parts = [page.texts[largest[0]]]
-    for before, i in itertools.pairwise(largest):
-        if i != before + 1:
-            break
-        parts.append(page.texts[i])
-    return sensible_title(" ".join(parts), name)
+    turn = page.lines[0].turn
+    stands_out = [i for i, line in enumerate(page.lines) if line.size >= 1.15 * body and line.turn == turn]
+    for first in sorted(stands_out, key=lambda i: -round(page.lines[i].size)):
+        size = page.lines[first].size
+        for alone in (
+            False,
+            True,
+        ):  # with the lines of the same size that follow (a title of several lines), or without
+            title = page.texts[first]
+            following = first + 1
+            while not alone and following in stands_out and abs(page.lines[following].size - size) < 0.06 * size:
+                title = f"{title} {page.texts[following]}"
+                following += 1
+            if sensible := sensible_title(title, name):
+                return sensible
+    return ""
 
 
 def _cut_short(path: Path) -> bool:

@@ -15,6 +15,7 @@ _NAMED = re.compile(
     r"^(?:part|chapter|section|article|appendix|annex|schedule|exhibit|item|note)\s+(?:[ivxlc]+|\d+[a-z]?|[a-z])\b",
     re.IGNORECASE,
 )
+_PART = re.compile(r"^(?:part|chapter|book)\s+(?:[ivxlc]+|\d+)\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,4})\.?\s+[A-Z\u4e00-\u9fff]")
 _UNITS_OR_DATE = re.compile(
     r"^\(|^(?:(?:for the )?(?:fiscal )?(?:years?|quarters?|months?|three|six|nine)\b.*\b(?:ended|ending)|as of|at)\b|"
@@ -36,12 +37,12 @@ class OutlineEntry:
 
 @dataclass(frozen=True)
 class TypedPage:
-    """A page as composed: kept lines with their text and offset, sheet height in points."""
+    """A page as composed: its blocks (lines that flow into each other, as one Line), their text and offset."""
 
     lines: Sequence[Line]
     texts: Sequence[str]
     starts: Sequence[int]
-    height: float
+    height: float  # of the sheet, points
 
 
 def find_headings(pages: Sequence[TypedPage], outline: Sequence[OutlineEntry]) -> tuple[Heading, ...]:
@@ -128,16 +129,18 @@ def _by_type(pages: Sequence[TypedPage]) -> list[Heading]:
                     continue
             found.append((index + 1, page.starts[i], text, style))
             previous = (i, style)
-    styles = sorted({style for *_, style in found}, reverse=True)
-    levels = {style: min(rank, 5) for rank, style in enumerate(styles, start=1)}
-    return [Heading(page, start, title, levels[style]) for page, start, title, style in found]
+    # A style that occurs once or twice (the cover) opens no level of its own.
+    counts = Counter(style for *_, style in found)
+    styles = sorted((style for style, count in counts.items() if count > 2 or len(found) < 12), reverse=True)
+    levels = {style: min(rank, 6) for rank, style in enumerate(styles, start=1)}
+    return [Heading(page, start, title, levels.get(style, 1)) for page, start, title, style in found]
 
 
 def _continues(page: TypedPage, i: int) -> bool:
     above, below = page.lines[i - 1], page.lines[i]
     if _NAMED.match(page.texts[i]) or _NUMBERED.match(page.texts[i]):
         return False
-    return above.zone == below.zone and 0 < below.top - above.top < 1.6 * below.height
+    return above.zone == below.zone and 0 < below.top - above.bottom < 0.6 * min(above.size, below.size)
 
 
 def _style(page: TypedPage, i: int, text: str, body: float) -> tuple[float, int] | None:
@@ -162,19 +165,23 @@ def _style(page: TypedPage, i: int, text: str, body: float) -> tuple[float, int]
             return None
         if not _stands_alone(page, i):
             return None
-    return (size, 2 * line.bold + capitals)
+    rank = 2 if _PART.match(text) else 1 if _NAMED.match(text) else 0
+    return (size, 4 * rank + 2 * line.bold + capitals)
 
 
 def _stands_alone(page: TypedPage, i: int) -> bool:
     """The lines around it are of another kind, or apart: a bold line within bold text or a table row is no heading."""
     line = page.lines[i]
+    if 0 < i < len(page.lines) - 1 and page.lines[i - 1].cells > 1 and page.lines[i + 1].cells > 1:
+        return False  # a caption among the rows of a table
     for other in (i - 1, i + 1):
         if not 0 <= other < len(page.lines):
             continue
         beside = page.lines[other]
         if beside.zone != line.zone:
             continue
-        touching = abs(beside.top - line.top) < 1.9 * line.height
+        apart = beside.top - line.bottom if other > i else line.top - beside.bottom
+        touching = apart < 0.8 * line.size
         if touching and other > i and beside.bold and beside.cells > 1:
             return False  # the head of a table
         if touching and other < i and beside.cells > 1:

@@ -25,12 +25,14 @@ _HYPHENS = ("-", "‐", HYPHEN_MARK)
 
 @dataclass(frozen=True)
 class PageText:
-    """Text of one page; `line_starts[i]` is the offset of lines[i] in it (its first character)."""
+    """Text of one page. A block is lines that flow into each other: `block_lines[i]` is its first line (index),
+    `block_starts[i]` the offset of its first character."""
 
     text: str
     word_ranges: np.ndarray  # (n, 2) int32, sorted
     word_boxes: np.ndarray  # (n, 4) float32
-    line_starts: list[int]
+    block_lines: list[int]
+    block_starts: list[int]
 
 
 JoinHyphen = Callable[[str, str], bool]  # (head without hyphen, tail) -> True: one word, False: the hyphen belongs
@@ -41,12 +43,14 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
     parts: list[str] = []
     ranges: list[tuple[int, int]] = []
     order: list[int] = []
-    line_starts: list[int] = []
+    block_lines: list[int] = []
+    block_starts: list[int] = []
     length = 0
     margins = _right_margins(lines)
     pitches = _pitches(lines)
 
     for number, line in enumerate(lines):
+        separator = ""
         if number:
             separator = _separator(words, lines[number - 1], line, margins, pitches)
             head = parts[-1] if parts else ""
@@ -65,7 +69,9 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
                 separator = ""
             parts.append(separator)
             length += len(separator)
-        line_starts.append(length)
+        if not number or "\n" in separator:
+            block_lines.append(number)
+            block_starts.append(length)
         previous = -2
         for position, word in enumerate(line.words):
             if position and not (words.glued[word] and previous == word - 1):
@@ -82,7 +88,8 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
         text,
         np.array(ranges, np.int32).reshape(-1, 2),
         words.boxes[order] if order else np.zeros((0, 4), np.float32),
-        line_starts,
+        block_lines,
+        block_starts,
     )
 
 

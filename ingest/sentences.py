@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 
@@ -38,15 +39,24 @@ _ENUMERATOR = re.compile(r"^\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)]?$")
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Character ranges [start, end) of the sentences of `text`, in order, without surrounding white space.
 
-    Every non-space character lies in exactly one. Newlines always end a sentence: page texts keep them only for
-    headings, list items and rows of tables. For text with hard-wrapped lines see `wrapped_sentence_spans`.
+    Every non-space character lies in exactly one. A newline ends a sentence, as page texts keep it only for headings,
+    list items and rows of tables; in text whose paragraphs are wrapped at a width (plain text files, mails, Markdown)
+    only blank lines and lines that begin an item do.
     """
-    return _spans(text, newline_ends=True)
+    return _spans(text, newline_ends=not _is_wrapped(text))
 
 
-def wrapped_sentence_spans(text: str) -> list[tuple[int, int]]:
-    """The same for files whose paragraphs are wrapped: only blank lines and lines that begin a list item end one."""
-    return _spans(text, newline_ends=False)
+def _is_wrapped(text: str) -> bool:
+    """No long lines, and many lines of a usual width that go on in small letters on the next one."""
+    lines = text[:20_000].split("\n")
+    if len(lines) < 3 or max(map(len, lines)) > 140:
+        return False
+    wide = goes_on = 0
+    for line, following in itertools.pairwise(lines):
+        if len(line) >= 50 and following.strip():
+            wide += 1
+            goes_on += following.lstrip()[:1].islower()
+    return goes_on >= 2 and goes_on >= 0.4 * wide
 
 
 def _spans(text: str, *, newline_ends: bool) -> list[tuple[int, int]]:

@@ -7,7 +7,9 @@ from pathlib import PurePath
 
 _RUBBISH = re.compile(
     r"^(?:untitled|document\d*|title|unknown|none|null|default|slide \d+|powerpoint presentation|\(?anonymous\)?|"
-    r"print(?:ing)?|layout \d+|full page|form\s?(?:10-?[kq]|8-?k)|10-?[kq]|8-?k|cover|index|home)$|"
+    r"united states|securities and exchange commission|united states securities and exchange commission|"
+    r"annual report(?: on form 10-k)?|quarterly report|current report|table of contents|contents|abstract|"
+    r"print(?:ing)?|layout \d+|full page|form\s?(?:10-?[kq]|8-?k|20-?f)(?:/a)?|10-?[kq]|8-?k|cover|index|home)$|"
     r"^microsoft (?:word|excel|powerpoint)\b|\.(?:docx?|pdf|indd|qxd|xlsx?|pptx?|tex|dvi|html?|rtf|fm|p65|txt|pages)$|"
     r"^[\d\W_]+$|^https?:|^file:|^[a-z]:\\|^/|^\d{10}-\d\d-\d{6}",
     re.IGNORECASE,
