@@ -52,6 +52,7 @@ class LocatorSettings(Piece):
     model: str = Field("auto", description="auto (trained if it is there) | sentence | folder of a trained locator")
     top_windows: int = Field(5, ge=1, description="hits that the fine reader reads")
     top_spans: int = Field(3, ge=1, description="spans kept over all hits")
+    memory_entries: int = Field(16, ge=0, description="vectors of the same document that a trained locator may consult")
 
 
 class AnswerSettings(Piece):

@@ -22,6 +22,7 @@ class Span:
     score: float  # 0..1, comparable over all spans of one question
     chunk_id: str = ""
     boxes: tuple[Box, ...] = ()  # PDF points, origin bottom left; empty for documents without sheets
+    sentence: tuple[int, int] | None = None  # [start, end) in the page's text of the sentence around it, if it is part of one
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Answer:
     model: str
     confidence: float = 0.0  # 0..1: how well the passages support an answer
     timings_ms: dict[str, float] = field(default_factory=dict)
+    notice: str = ""  # what the reader should know about how it came about: a model that failed
 
 
 @dataclass(frozen=True)

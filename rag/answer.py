@@ -1,0 +1,207 @@
+"""Question in, cited answer out, as a stream: retrieve, locate, judge the support, then quote or let a model write.
+
+    for event in engine.stream("When does the lease end?"):
+        print(event.text, end="")               # pieces, as early as they are known
+    event.answer.citations                      # the last event holds the finished answer
+
+The texts of all events joined are the answer's text. Nothing here raises for what a user types: an empty question, an
+empty workspace and a model that is out of reach all end in an answer that says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from core.errors import ModelError
+from core.settings import AnswerSettings, LocatorSettings
+from ingest.types import Box, Page
+from rag.calibration import Calibration, calibration
+from rag.citations import CitationWriter, is_refusal
+from rag.extractive import answer_lines, choose_spans, refusal_lines
+from rag.prompts import SYSTEM, build_prompt
+from rag.support import support_features
+from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
+
+log = logging.getLogger(__name__)
+
+MAX_QUESTION = 4000  # characters that are searched for; nobody asks more, pasted documents do
+EMPTY_QUESTION = "The question is empty: type or say what you would like to know."
+NO_DOCUMENTS = "There are no documents in this workspace yet. Add some, then ask again."
+NO_MATCH = "I could not find anything like this in the documents."
+
+
+class AnswerStore(Protocol):
+    """What of a workspace is needed here."""
+
+    def page(self, document: str, number: int) -> Page: ...
+    def boxes(self, document: str, page: int, start: int, end: int) -> list[Box]: ...
+    def document_frequency(self, terms: Sequence[str]) -> dict[str, int]: ...
+    def chunk_count(self) -> int: ...
+
+
+@dataclass
+class _Draft:
+    """What is known of an answer while it is written."""
+
+    question: str
+    started: float
+    hits: list[Hit] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    confidence: float = 0.0
+    text: str = ""
+    citations: list[Citation] = field(default_factory=list)
+
+    def event(self, text: str, citation: Citation | None = None) -> AnswerEvent:
+        """Record a piece of text and the citation that its marker points to."""
+        if text and "first_text" not in self.timings_ms:
+            self.timings_ms["first_text"] = _ms(self.started)
+        self.text += text
+        if citation is not None:
+            self.citations.append(citation)
+        return AnswerEvent(text=text, citation=citation)
+
+    def finish(self, model: str, *, refused: bool, notice: str = "") -> AnswerEvent:
+        self.timings_ms.setdefault("first_text", _ms(self.started))
+        self.timings_ms["total"] = _ms(self.started)
+        answer = Answer(
+            self.question, self.text, refused, tuple(self.citations), tuple(self.hits), model,
+            confidence=self.confidence, timings_ms=self.timings_ms, notice=notice,
+        )  # fmt: skip
+        return AnswerEvent(answer=answer)
+
+
+class AnswerEngine:
+    """Answers questions over one workspace. Safe to share between threads if its parts are."""
+
+    def __init__(
+        self, retriever: Retriever, locator: Locator, *, workspace: AnswerStore, generator: TextGenerator | None = None,
+        settings: AnswerSettings | None = None, locator_settings: LocatorSettings | None = None,
+        weights: Calibration | None = None,
+    ) -> None:  # fmt: skip
+        """`generator` None: extractive answers. `weights` None: the calibration that is shipped."""
+        self.retriever = retriever
+        self.locator = locator
+        self.workspace = workspace
+        self.generator = generator
+        self.settings = settings or AnswerSettings()
+        self.locator_settings = locator_settings or LocatorSettings()
+        self.weights = weights or calibration()
+
+    def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
+        """Coarse and fine retrieval: hits whose spans carry boxes, and timings_ms (embed, coarse, fine, total)."""
+        started = time.perf_counter()
+        query = _searchable(question)
+        if not query or not self.workspace.chunk_count():
+            return [], {"embed": 0.0, "coarse": 0.0, "fine": 0.0, "total": _ms(started)}
+        hits = self.retriever.search(query, max(top_k, self.locator_settings.top_windows))
+        coarse = _ms(started)
+        parts = getattr(self.retriever, "timings_ms", {})
+        fine_started = time.perf_counter()
+        hits = [self._boxed(hit) for hit in self.locator.locate(query, hits)[:top_k]]
+        timings = {
+            "embed": parts.get("embed", 0.0),
+            "coarse": parts.get("coarse", coarse - parts.get("embed", 0.0)),
+            "fine": _ms(fine_started),
+            "total": _ms(started),
+        }
+        return hits, timings
+
+    def answer(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> Answer:
+        """The finished answer. `history`: earlier (role, text) turns, read by chat models only."""
+        for event in self.stream(question, history=history):
+            if event.answer is not None:
+                return event.answer
+        raise AssertionError("stream() ended without an answer")
+
+    def stream(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> Iterator[AnswerEvent]:
+        """Pieces of text with their citations, then exactly one event that holds the finished answer."""
+        draft = _Draft(question, time.perf_counter())
+        blocked = EMPTY_QUESTION if not question.strip() else NO_DOCUMENTS if not self.workspace.chunk_count() else ""
+        if not blocked:
+            draft.hits, draft.timings_ms = self.search(question)
+            blocked = "" if draft.hits else NO_MATCH
+        if blocked:
+            draft.timings_ms = {"embed": 0.0, "coarse": 0.0, "fine": 0.0, **draft.timings_ms}
+            yield draft.event(blocked)
+            yield draft.finish(self._model_name, refused=True)
+            return
+        features = support_features(_searchable(question), draft.hits, self.workspace)
+        draft.confidence = self.weights.refusal.probability(features)
+        if self.generator is None:
+            yield from self._quote(draft)
+        else:
+            yield from self._write(draft, self.generator, history)
+
+    @property
+    def _model_name(self) -> str:
+        return self.generator.name if self.generator is not None else "extractive"
+
+    def _quote(self, draft: _Draft, *, notice: str = "") -> Iterator[AnswerEvent]:
+        """The extractive answer, or the refusal with the nearest passages."""
+        spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
+        refused = draft.confidence < self.weights.threshold or not spans
+        lines: Sequence[tuple[str, Citation | None]]
+        lines = refusal_lines(draft.hits) if refused else answer_lines(spans, self._page_text)
+        offset = len(draft.citations)
+        for text, citation in lines:
+            if citation is not None and offset:  # a model that broke off has used some numbers already
+                text = text.replace(f"[{citation.n}]", f"[{citation.n + offset}]")
+                citation = replace(citation, n=citation.n + offset)
+            yield draft.event(text if not draft.text or draft.text[-1].isspace() else " " + text, citation)
+        yield draft.finish("extractive", refused=refused, notice=notice)
+
+    def _write(
+        self, draft: _Draft, generator: TextGenerator, history: Sequence[tuple[str, str]]
+    ) -> Iterator[AnswerEvent]:
+        """Let a chat model write, resolve its citations; fall back to quoting if it fails and settings allow."""
+        prompt = build_prompt(draft.question, draft.hits, history=history, max_tokens=self.settings.context_tokens)
+        writer = CitationWriter(prompt.passages, boxes=self.workspace.boxes)
+        try:
+            for piece in generator.generate(SYSTEM, prompt.messages):
+                for text, citation in writer.feed(piece):
+                    yield draft.event(text, citation)
+            for text, citation in writer.finish():
+                yield draft.event(text, citation)
+            if not draft.text.strip():
+                raise ModelError(f"{generator.name} answered nothing", remedy="Try again or set answer.model")
+        except ModelError as error:
+            if not self.settings.fallback:
+                raise
+            log.warning("%s; quoting the documents instead", error)
+            notice = f"The language model failed ({error.message}). These are sentences of the documents themselves."
+            if draft.text.strip():
+                yield draft.event(" …\n\n")
+            yield from self._quote(draft, notice=notice)
+            return
+        # A refusal cites nothing that was found; what was shown as nearest is still in `hits`.
+        refused = is_refusal(draft.text) and not any(citation.verified for citation in draft.citations)
+        yield draft.finish(generator.name, refused=refused)
+
+    def _page_text(self, span: Span) -> str:
+        return self.workspace.page(span.document, span.page).text
+
+    def _boxed(self, hit: Hit) -> Hit:
+        """Spans of locators that set no boxes get theirs from the workspace."""
+        if all(span.boxes for span in hit.spans):
+            return hit
+        spans = (
+            span if span.boxes else replace(
+                span, boxes=tuple(self.workspace.boxes(span.document, span.page, span.start, span.end))
+            )
+            for span in hit.spans
+        )  # fmt: skip
+        return replace(hit, spans=tuple(spans))
+
+
+def _searchable(question: str) -> str:
+    """The question without control characters, cut at a word if it is absurdly long."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in question).split())
+    return text if len(text) <= MAX_QUESTION else text[:MAX_QUESTION].rsplit(" ", 1)[0]
+
+
+def _ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1e3, 2)

@@ -1,0 +1,100 @@
+"""Answers without a language model: the one to three sentences or table rows that answer, verbatim, with citations.
+
+A sentence is quoted as it stands, blanks apart; a row of a table is put in words ("Net sales (in millions): $34,229
+(2022)"), its citation quotes the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rag.line_items import SHOWN, line_item
+from rag.query import understand
+from rag.question_type import wants_several_sentences
+from rag.quotable import quotable_spans
+from rag.table_rows import describe_row
+from rag.types import Citation, Hit, Span
+
+NOTHING_FOUND = "I could not find an answer to this in the documents."
+# A further sentence is quoted if it is this much as likely to answer as the best one: closed and open questions.
+_RELATIVE_ONE, _RELATIVE_SEVERAL = 0.8, 0.45
+_CLOSED = (".", "!", "?", "。", "！", "？", '."', ".”", ".)", '?"', "?”", "…")
+_SAME = 0.7  # word overlap from which two sentences say the same
+
+
+def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list[Span]:
+    """The spans to quote, in reading order: documents by their best span, then pages, then places.
+
+    A metric is answered by the rows it is computed from, one for each line item, all of one document.
+    """
+    spans = sorted((span for hit in hits for span in hit.spans), key=lambda span: -span.score)
+    if not spans:
+        return []
+    query = understand(question)
+    chosen = spans[:1]
+    items = {line_item(query, spans[0].text)[0]}
+    relative = _RELATIVE_SEVERAL if wants_several_sentences(question) else _RELATIVE_ONE
+    for span in spans[1:]:
+        if len(chosen) == max_sentences:
+            break
+        same_document = span.document_id == chosen[0].document_id
+        item, match = line_item(query, span.text)
+        if item and match >= SHOWN:
+            wanted = same_document and item not in items
+        elif query.metric and items - {""}:
+            wanted = False  # beside the figures, prose about them is noise
+        else:
+            wanted = span.score >= (relative if same_document else max(relative, _RELATIVE_ONE)) * chosen[0].score
+        if wanted and all(_different(span, other) for other in chosen):
+            chosen.append(span)
+            items.add(item)
+    rank = {span.document_id: i for i, span in reversed(list(enumerate(chosen)))}
+    return sorted(chosen, key=lambda span: (rank[span.document_id], span.page, span.start))
+
+
+def _different(span: Span, other: Span) -> bool:
+    """Neither overlapping nor saying the same in the same words."""
+    same_page = (span.document_id, span.page) == (other.document_id, other.page)
+    if same_page and span.start < other.end and other.start < span.end:
+        return False
+    a, b = set(span.text.lower().split()), set(other.text.lower().split())
+    return len(a & b) < _SAME * min(len(a), len(b))
+
+
+def spoken_line(span: Span, page_text: str) -> str:
+    """A span as a sentence of an answer."""
+    kinds = [quotable.kind for quotable in quotable_spans(span.text)]
+    if kinds == ["row"]:
+        return describe_row(page_text, span.start, span.end) + "."
+    text = " ".join(span.text.split()).lstrip("•●▪-–— ")
+    return text if text.endswith(_CLOSED) else text.rstrip(",;: ") + "."
+
+
+def cite(n: int, span: Span) -> Citation:
+    """The citation that quotes a span."""
+    return Citation(
+        n, span.document, span.page, span.text, span.start, span.end, span.boxes, verified=True, score=span.score
+    )
+
+
+def answer_lines(spans: Sequence[Span], page_text: Callable[[Span], str]) -> list[tuple[str, Citation]]:
+    """(sentence ending in its marker, citation) for each span, numbered from 1."""
+    return [(f"{spoken_line(span, page_text(span))} [{n}]", cite(n, span)) for n, span in enumerate(spans, start=1)]
+
+
+def refusal_lines(hits: Sequence[Hit], limit: int = 3) -> list[tuple[str, Citation | None]]:
+    """NOTHING_FOUND, then where the nearest passages stand, one a page."""
+    spans: list[Span] = []
+    for hit in hits:
+        if hit.spans and len(spans) < limit and all(_place(hit.spans[0]) != _place(span) for span in spans):
+            spans.append(hit.spans[0])
+    lines: list[tuple[str, Citation | None]] = [(NOTHING_FOUND, None)]
+    for n, span in enumerate(spans, start=1):
+        lead = "The nearest passages are on" if n == 1 else "and" if n == len(spans) else ""
+        stop = "." if n == len(spans) else "," if n < len(spans) - 1 else ""
+        lines.append((f"{lead} page {span.page} of {span.document} [{n}]{stop}".lstrip(), cite(n, span)))
+    return lines
+
+
+def _place(span: Span) -> tuple[str, int, int]:
+    return span.document_id, span.page, span.start

@@ -1,0 +1,172 @@
+"""Rows of tables in page text: recognised, and put so that a person understands them without seeing the table.
+
+>>> row = parse_row("Net sales $ 34,229 $ 35,355 $ 32,184")
+>>> row.label, row.cells
+('Net sales', ('$34,229', '$35,355', '$32,184'))
+
+PDF text has no table structure left: a row is a line whose last tokens are values, its columns are named by the
+nearest line above that holds as many years. Not covered: columns that are named by anything but years, and cells
+that wrap onto a second line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_VALUE = re.compile(r"[($€£¥+-]*\d(?:[\d,]*\d)?(?:\.\d+)?[)%]*(?:[)%])*$")
+_DASH = re.compile(r"[—–-]+$|[$€£¥][—–-]+$|N/?[AM]$|n/?[am]$")
+_SIGN = re.compile(r"[($€£¥]+$")
+_YEAR = re.compile(r"(?:FY)?(?:19|20)\d\d\*?$")
+_UNIT = re.compile(r"\b(?:in\s+)?(thousands|millions|billions)\b", re.IGNORECASE)
+_TITLE = re.compile(r"\b(statements? of|balance sheets?|schedule of)\b", re.IGNORECASE)
+_LOOK_BACK_LINES = 45  # a printed page; farther up the header belongs to another table
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table: its label and its cells, currency signs joined to their number."""
+
+    label: str
+    cells: tuple[str, ...]
+
+    @property
+    def is_header(self) -> bool:
+        """All cells are years: the line names columns."""
+        return all(_YEAR.match(cell) for cell in self.cells)
+
+
+def parse_row(line: str) -> TableRow | None:
+    """The row that a line of page text holds, or None for prose. Rows have a label and at least one value.
+
+    A single plain integer is no value here: it is a page number or a year more often.
+    """
+    if line.count("|") >= 1:
+        label, *cells = (part.strip() for part in line.strip().strip("|").split("|"))
+        cells = [cell for cell in cells if cell]
+        if label and cells and any(any(c.isdigit() for c in cell) for cell in cells):
+            return TableRow(label, tuple(cells))
+        return None
+    tokens = line.split()
+    first = len(tokens)
+    while first and (_VALUE.match(tokens[first - 1]) or _DASH.match(tokens[first - 1]) or tokens[first - 1] in _LOOSE):
+        first -= 1
+    while first < len(tokens) and (_DASH.match(tokens[first]) or tokens[first] in ")%"):
+        # A dash at the front may be punctuation ("— basic 3"): it is a cell only where values of the same kind follow.
+        if len(tokens) - first >= 2 and any(c.isdigit() for c in tokens[first + 1]):
+            break
+        if all(_DASH.match(token) for token in tokens[first:]):
+            break
+        first += 1
+    label, cells = " ".join(tokens[:first]).rstrip(" .…:"), _join(tokens[first:])
+    if not cells or not re.search(r"[A-Za-z]{2}", label) or not any(any(c.isdigit() for c in cell) for cell in cells):
+        return None
+    if len(cells) == 1 and not re.search(r"[$€£¥,.%()]", cells[0]):
+        return None
+    if len(label.split()) > 18:
+        return None
+    return TableRow(label, tuple(cells))
+
+
+_LOOSE = frozenset({"$", "€", "£", "¥", "%", ")", ")%", "$(", "("})
+
+
+def _join(tokens: list[str]) -> list[str]:
+    """["$", "34,229", "5.4", "%"] -> ["$34,229", "5.4%"]."""
+    cells: list[str] = []
+    prefix = ""
+    for token in tokens:
+        if _SIGN.match(token) and not any(c.isdigit() for c in token):
+            prefix += token
+        elif token in {"%", ")", ")%"} and cells and not prefix:
+            cells[-1] += token
+        else:
+            cells.append(prefix + token)
+            prefix = ""
+    return cells
+
+
+def columns_of(page_text: str, start: int, count: int) -> tuple[str, ...]:
+    """The years that head `count` columns of the row at `start`, or () where none can be told."""
+    for line in _lines_above(page_text, start):
+        years = [token.strip("*,") for token in line.split() if _YEAR.match(token.strip(","))]
+        row = parse_row(line)
+        if len(years) == count and (row is None or row.is_header):
+            return tuple(years)
+        if len(years) > 1 and row is not None and row.is_header:
+            return ()  # the nearest header has other columns: better none than a wrong one
+    return ()
+
+
+def unit_of(page_text: str, start: int) -> str:
+    """ "millions", "thousands", "billions" or "", as the table's caption says."""
+    for line in _lines_above(page_text, start):
+        if len(line) < 120 and (match := _UNIT.search(line)) and ("(" in line or line.lower().startswith("in ")):
+            return match.group(1).lower()
+    return ""
+
+
+def table_title(page_text: str, start: int) -> str:
+    """The caption of the statement that the row at `start` stands in ("Consolidated Statement of Income"), or ""."""
+    for line in _lines_above(page_text, start):
+        if (
+            len(line) < 100
+            and _TITLE.search(line)
+            and not line.rstrip().endswith((".", ","))
+            and parse_row(line) is None
+        ):
+            return " ".join(line.split())
+    return ""
+
+
+def parent_label(page_text: str, start: int) -> str:
+    """The line that introduces the group of a row ("Earnings per common share:"), or ""."""
+    for number, line in enumerate(_lines_above(page_text, start)):
+        if line.rstrip().endswith(":") and len(line) < 90:
+            return " ".join(line.split()).rstrip(":")
+        row = parse_row(line)
+        if number >= 6 or row is None or row.label.lower().startswith("total"):
+            return ""
+    return ""
+
+
+def _lines_above(page_text: str, start: int) -> list[str]:
+    """Lines above the one at `start`, nearest first."""
+    line_start = page_text.rfind("\n", 0, start) + 1
+    return page_text[max(0, line_start - 6000) : line_start].splitlines()[: -_LOOK_BACK_LINES - 1 : -1]
+
+
+def describe_row(page_text: str, start: int, end: int) -> str:
+    """The row at page_text[start:end] in words: "Net sales (in millions): $34,229 (2022), $35,355 (2021)"."""
+    row = parse_row(page_text[start:end])
+    if row is None:
+        return " ".join(page_text[start:end].split())
+    label = row.label
+    if len(label.split()) <= 3 and (parent := parent_label(page_text, start)):
+        label = f"{parent}: {label}"
+    if "|" in page_text[start:end]:
+        columns = _pipe_columns(page_text, start, len(row.cells)) or columns_of(page_text, start, len(row.cells))
+    else:
+        columns = columns_of(page_text, start, len(row.cells))
+    values = [f"{cell} ({column})" if column else cell for cell, column in _pair(row.cells, columns)]
+    plain_amounts = not any("%" in cell for cell in row.cells) and "per share" not in label.lower()
+    unit = unit_of(page_text, start) if plain_amounts else ""
+    return f"{label}{f' (in {unit})' if unit and unit not in label.lower() else ''}: {', '.join(values)}"
+
+
+def _pair(cells: tuple[str, ...], columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(cell, columns[i] if i < len(columns) else "") for i, cell in enumerate(cells)]
+
+
+def _pipe_columns(page_text: str, start: int, count: int) -> tuple[str, ...]:
+    """Column names of a row written with pipes: the first line of its block of piped lines."""
+    header: list[str] | None = None
+    for line in _lines_above(page_text, start):
+        if "|" not in line:
+            break
+        parts = [part.strip() for part in line.strip().strip("|").split("|")]
+        if not all(set(part) <= set("-: ") for part in parts):  # Markdown's ruler under the header
+            header = parts
+    if header is None or len(header) not in (count, count + 1):
+        return ()
+    return tuple(name if len(name) <= 40 else "" for name in header[-count:])
