@@ -50,10 +50,12 @@ UNITS = {  # symbol: (singular, plural); case matters
     "bn": ("billion", "billion"), "mn": ("million", "million"), "x": ("times", "times"),
 }  # fmt: skip
 GLUED_ONLY = {"K", "k", "M", "B", "x"}  # "5M" is five million; "5 M" may be anything
-PER = {"h": "hour", "hr": "hour", "s": "second", "min": "minute", "d": "day", "day": "day", "kg": "kilogram",
-       "g": "gram", "L": "liter", "l": "liter", "m": "meter", "km": "kilometer", "mo": "month", "month": "month",
-       "yr": "year", "year": "year", "ft": "foot", "lb": "pound", "kWh": "kilowatt hour", "week": "week", "unit": "unit", "share": "share",
-       "person": "person"}  # fmt: skip
+PER = {
+    "h": "hour", "hr": "hour", "s": "second", "min": "minute", "d": "day", "day": "day", "week": "week", "mo": "month",
+    "month": "month", "yr": "year", "year": "year", "kg": "kilogram", "g": "gram", "lb": "pound", "L": "liter",
+    "l": "liter", "m": "meter", "km": "kilometer", "ft": "foot", "kWh": "kilowatt hour", "unit": "unit",
+    "share": "share", "person": "person",
+}  # fmt: skip
 POWERS = {"2": "square", "²": "square", "3": "cubic", "³": "cubic"}
 
 MONTHS = {
