@@ -279,8 +279,13 @@ def _title(stated: str | None, name: str, pages: list[TypedPage], headings: tupl
     return sensible_title(stated, name) or _largest_type(pages, name) or readable_file_name(name)
 
 
+_COMPANY = re.compile(
+    r"\b(?:inc|incorporated|corp|corporation|company|plc|llc|ltd|limited|co|n\.v|s\.a|gmbh)\.?$", re.IGNORECASE
+)
+
+
 def _largest_type(pages: list[TypedPage], name: str) -> str:
-    """The largest block of the first page that has text, when it stands out from the body and is no formality."""
+    """The largest block of the first page with text that stands out and is no formality; else a company's name."""
     page = next((page for page in pages if page.lines), None)
     if page is None:
         return ""
@@ -300,7 +305,7 @@ def _largest_type(pages: list[TypedPage], name: str) -> str:
                 following += 1
             if sensible := sensible_title(title, name):
                 return sensible
-    return ""
+    return next((t for t in page.texts if _COMPANY.search(t) and len(t) < 60 and sensible_title(t, name)), "")
 
 
 def _cut_short(path: Path) -> bool:

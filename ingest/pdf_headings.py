@@ -11,6 +11,7 @@ from ingest.pdf_layout import Line
 from ingest.types import Heading
 
 MAX_HEADING_CHARS = 160
+_OPENING = '[(“"§'
 _NAMED = re.compile(
     r"^(?:part|chapter|section|article|appendix|annex|schedule|exhibit|item|note)\s+(?:[ivxlc]+|\d+[a-z]?|[a-z])\b",
     re.IGNORECASE,
@@ -116,9 +117,11 @@ def _by_type(pages: Sequence[TypedPage]) -> list[Heading]:
         return []
     found: list[tuple[int, int, str, tuple[float, int]]] = []  # page, start, title, style
     for index, page in enumerate(pages):
+        # An exhibit may be set larger than the body of the document: a full page is its own measure.
+        page_body = body_size([page]) if sum(map(len, page.texts)) > 800 else body
         previous: tuple[int, tuple[float, int]] | None = None  # last heading line and its style: titles of two lines
         for i, text in enumerate(page.texts):
-            style = _style(page, i, text, body)
+            style = _style(page, i, text, body, page_body)
             if style is None:
                 continue
             if previous is not None and previous == (i - 1, style) and _continues(page, i):
@@ -143,20 +146,22 @@ def _continues(page: TypedPage, i: int) -> bool:
     return above.zone == below.zone and 0 < below.top - above.bottom < 0.6 * min(above.size, below.size)
 
 
-def _style(page: TypedPage, i: int, text: str, body: float) -> tuple[float, int] | None:
+def _style(page: TypedPage, i: int, text: str, body: float, page_body: float) -> tuple[float, int] | None:
     """(size, emphasis) of a line that looks like a heading, else None."""
     line = page.lines[i]
-    if line.cells > 2 or len(text) > MAX_HEADING_CHARS or _UNITS_OR_DATE.match(text):
+    named = bool(_NAMED.match(text) or _NUMBERED.match(text))
+    if line.cells > 2 or len(text) > MAX_HEADING_CHARS * (2 if named else 1) or _UNITS_OR_DATE.match(text):
+        return None
+    if text[0].islower() or not (text[0].isalnum() or text[0] in _OPENING):
         return None
     letters = sum(map(str.isalpha, text))
-    if letters < 3 or letters < 0.6 * len(text.replace(" ", "")) or text[0].islower():
+    if letters < 3 or letters < 0.6 * len(text.replace(" ", "")):
         return None
-    if text.endswith((",", ";", "-", "\ufffe")) or (text.endswith(".") and len(text) > 60):
+    if text.endswith((",", ";", "-", "\ufffe")) or (text.endswith(".") and len(text) > 60 and not named):
         return None
     capitals = text.upper() == text and text.lower() != text
-    named = bool(_NAMED.match(text) or _NUMBERED.match(text))
     size = round(line.size * 2) / 2
-    larger = size >= 1.15 * body
+    larger = size >= 1.15 * body and size >= 1.1 * page_body
     if line.cells == 2 and not named:
         return None
     if not larger:
