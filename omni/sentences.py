@@ -25,9 +25,14 @@ _ABBREVIATIONS = frozenset(
 # These may well be the last word: what follows decides.
 _MAY_END = frozenset(str.split("etc inc ltd co corp llc jr sr d.c a.m p.m ph.d b.c a.d al est"))
 
+_MARKS = r"(?:\s*\[\d+(?:\s*,\s*\d+)*\])*"  # [1], [2, 3]
 _STOP = re.compile(
-    r"(?:[.!?…]+[\"'”’»)\]]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s))|(?:[。！？]+[”’」』）]*(?:\[\d+\])*)|\n\s*\n|\n(?=\s*(?:[-*•#|]|\d+[.)])\s)"
+    rf"[.!?…]+[\"'”’»)\]]*{_MARKS}(?=\s|\Z)"
+    rf"|[。！？]+[”’」』）]*{_MARKS}"
+    r"|\n\s*\n"
+    r"|\n(?=\s*(?:[-*•#|]|\d+[.)])\s)"  # before a list item, heading or table row
 )
+_MARK_BEGINS = re.compile(r"\s*(?:\[[\d,\s]*)?$")
 _LAST_WORD = re.compile(r"[\w.’'&-]+$")
 
 
@@ -86,7 +91,11 @@ def split_sentences(text: str) -> list[str]:
 
 def _ends_here(before: str, stop: str, after: str, *, final: bool) -> bool | None:
     """Whether the stop ends the sentence `before`; None if only the text to come can tell."""
-    if stop[0] in "!?…。！？\n" or stop.startswith("..") or len(stop.rstrip()) > 1:
+    if stop[0] == "\n":
+        return True
+    if not final and _MARK_BEGINS.match(after):
+        return None  # a citation mark may follow, and belongs to this sentence
+    if stop[0] in "!?…。！？" or len(stop.rstrip()) > 1:
         return True
     match = _LAST_WORD.search(before)
     word = match.group().lower() if match else ""
@@ -98,7 +107,7 @@ def _ends_here(before: str, stop: str, after: str, *, final: bool) -> bool | Non
         return False  # "2. " at the beginning numbers a list
     following = after.lstrip()
     if not following:
-        return True if final else None
+        return True
     if number:
         return not following[0].islower()
     return word in _MAY_END and (following[0].isupper() and not re.match(r"[A-Z]\.", following))
