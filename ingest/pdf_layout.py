@@ -148,13 +148,20 @@ def _find_gutter(runs: _Runs, index: np.ndarray) -> float | None:
 
 
 def _is_column(runs: _Runs, members: np.ndarray) -> bool:
-    """At least three lines of prose that fill the width they share: cells of a table seldom do."""
+    """At least three lines of prose that fill the width, or (several columns yet to be split) the area they share.
+
+    Cells of a table seldom do.
+    """
     prose = members[runs.prose[members]]
     if len(prose) < 3:
         return False
     width = runs.x1[members].max() - runs.x0[members].min()
     fill = (runs.x1[prose] - runs.x0[prose]) / max(float(width), 1.0)
-    return bool(np.median(fill) >= 0.6 and len(prose) >= 0.4 * len(members))
+    if len(prose) < 0.4 * len(members):
+        return False
+    height = runs.bottom[members].max() - runs.top[members].min()
+    area = ((runs.x1[prose] - runs.x0[prose]) * (runs.bottom[prose] - runs.top[prose])).sum() / (width * height)
+    return bool(np.median(fill) >= 0.6 or area >= 0.6)
 
 
 def _table_rows(runs: _Runs, order: np.ndarray, gutter: float) -> np.ndarray:
