@@ -79,6 +79,37 @@ class SpeechSettings(Piece):
     min_silence_ms: int = Field(500, ge=100, description="silence that ends a segment, ms")
 
 
+class OmniSettings(Piece):
+    """The speech language model (LLaMA-Omni), used with `engine = "omni"`; see docs/omni.md."""
+
+    checkpoint: str = Field("", description="folder of the checkpoint; default <home>/models/llama-omni/checkpoint")
+    whisper: str = Field("", description="openai-whisper .pt file or Whisper folder; default <home>/models/.../whisper")
+    vocoder: str = Field("", description="folder of the unit vocoder; default <home>/models/llama-omni/vocoder")
+    tokenizer: str = Field("", description="folder of the tokenizer; default: the checkpoint")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    adapter: Literal["linear", "cross_modal"] = Field("linear", description="linear is the published one")
+    omega: int = Field(10, ge=1, description="speech units that are vocoded together; more sounds later, and smoother")
+    chunk_mode: Literal["seamless", "reference"] = Field(
+        "seamless", description="seamless: no seams, 0.4 s of lookahead; reference: each chunk alone, sounds earlier"
+    )
+    real_length: bool = Field(
+        False, description="encode only the speech, not 30 s of silence after it; faster, not equal"
+    )
+    static_decoding: Literal["auto", "on", "off"] = Field(
+        "auto", description="fixed buffers and CUDA graphs for each token; auto: on a GPU"
+    )
+    static_positions: int = Field(4096, ge=512, description="prompt and reply reserved for it, in tokens")
+    context_tokens: int = Field(2000, ge=0, description="retrieved text put into the prompt, in tokens; 0: none")
+    passages: int = Field(6, ge=1, description="passages retrieved for a question")
+    max_new_tokens: int = Field(256, ge=1, description="longest reply, in tokens")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: always the likeliest token")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this probability")
+    top_k: int = Field(0, ge=0, description="sample from so many likeliest tokens; 0: all")
+    repetition_penalty: float = Field(1.0, ge=1, le=2, description="above 1: said words become less likely")
+
+
 class ServerSettings(Piece):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(7860, ge=1, le=65535)
@@ -102,6 +133,10 @@ class Settings(BaseSettings):
     locator: LocatorSettings = LocatorSettings()
     answer: AnswerSettings = AnswerSettings()
     speech: SpeechSettings = SpeechSettings()
+    engine: Literal["cascade", "omni"] = Field(
+        "cascade", description="cascade: recogniser, answer, voice; omni: one speech language model (docs/omni.md)"
+    )
+    omni: OmniSettings = OmniSettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod
