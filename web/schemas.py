@@ -109,11 +109,12 @@ def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: st
     `nothing_found`: the sentence that opens an extractive refusal; after it come the passages that `nearest` holds.
     """
     nearest = [c for c in answer.citations if c.quote] or nearest_passages(answer.hits) if answer.refused else []
-    shown = nothing_found if answer.refused and answer.text.startswith(nothing_found) else answer.text
+    nothing = answer.refused and answer.text.startswith(nothing_found)
     return {
         "question": answer.question,
         "answer": answer.text,
-        "shown": shown,
+        "shown": nothing_found if nothing else answer.text,
+        "nothing": nothing,
         "refused": answer.refused,
         "notice": answer.notice,
         "citations": [citation_json(c, sheets=sheets[c.document]) for c in answer.citations],

@@ -1,9 +1,9 @@
 """The page: Gradio Blocks with four components of our own, a bar and three regions.
 
 Each region is a `gr.HTML`, Gradio's way to write a component of one's own: its root from here, its behaviour from a
-module in web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons: spoken answers
-(`gr.Audio` streaming takes seconds to its first sound and cannot be flushed), uploads that report progress per file,
-and a page that keeps its conversation when the connection breaks. Nothing untrusted passes through a template here.
+module in web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons:
+speech (`gr.Audio` streaming takes seconds to its first sound and cannot be flushed), uploads that report progress per
+file, and a page that keeps its conversation when the connection breaks. Nothing untrusted passes through a template here.
 """
 
 from __future__ import annotations

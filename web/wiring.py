@@ -114,7 +114,7 @@ class Assistant:
     def _warm_up(self) -> None:
         steps: list[Callable[[], object]] = [
             partial(self.engine, "default"),
-            self.embedder,
+            lambda: self.embedder().embed_query("warm up"),  # the first call takes longer than any later one
             self.ready.set,
             self.synthesiser,
             self.recogniser,

@@ -8,6 +8,8 @@ import { emit, isNarrow, on, preference, showRegion, state, tabMemory } from "./
 
 const HISTORY_TURNS = 6; // finished turns sent along with a question
 
+const duration = (ms) => (ms ? (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`) : "");
+
 export function mount(root, { example }) {
   let turns = []; // finished: {question, answer}; kept in this tab only
   let running = null; // {abort, answered}: the answer in progress; answered: only its speech is still coming
@@ -118,15 +120,16 @@ export function mount(root, { example }) {
     ask(question);
   }
 
-  // Resolves once `name` can be searched.
+  // Resolves once `name` can be searched: best by meaning too, by words alone if that takes long.
   async function readable(name) {
-    for (let tries = 0; tries < 150; tries += 1) {
+    const [patience, limit] = [8000, 60000].map((wait) => performance.now() + wait);
+    while (performance.now() < limit) {
       const { documents } = await getJson(url("/documents"));
       const status = documents.find((each) => each.name === name)?.status;
       emit("refresh");
-      if (status === "searchable" || status === "embedded") return;
+      if (status === "embedded" || (status === "searchable" && performance.now() > patience)) return;
       if (status === "failed") break;
-      await new Promise((resolve) => { setTimeout(resolve, 200); });
+      await new Promise((resolve) => { setTimeout(resolve, 250); });
     }
     throw new Problem(`${name} could not be read.`, "Add a document of your own instead.");
   }
@@ -231,7 +234,7 @@ export function mount(root, { example }) {
   }
 
   // ---- an answer ----------------------------------------------------------------------------------------------
-  function drawAnswer(body, turn, { answer, shown = answer, citations, refused, nearest = [], notice: remark, model, timings_ms: timings, partial }) {
+  function drawAnswer(body, turn, { answer, shown = answer, citations, refused, nothing, nearest = [], notice: remark, model, timings_ms: timings, partial }) {
     body.classList.toggle("lec-refused", Boolean(refused));
     const show = (citation, list) => {
       emit("cite", { citation, citations: list });
@@ -239,8 +242,8 @@ export function mount(root, { example }) {
     };
     const paragraphs = shown.split(/\n{2,}/).filter((part) => part.trim()).map((part) => h("p", { class: "lec-answer-text", dir: "auto" }, marked(part, citations, show)));
     const parts = [];
-    if (refused) parts.push(h("p", { class: "lec-refused-title" }, icon("search"), "Not found in these documents"));
-    parts.push(...paragraphs);
+    if (refused) parts.push(h("p", { class: "lec-refused-title" }, icon("search"), nothing ? shown : "Not found in these documents"));
+    if (!nothing) parts.push(...paragraphs);
     if (remark) parts.push(notice({ message: remark }));
     const sources = refused ? nearest : citations;
     if (sources.length) {
@@ -251,9 +254,10 @@ export function mount(root, { example }) {
     if (!partial) {
       parts.push(h("div", { class: "lec-answer-foot" },
         iconButton("sound", "Read this answer aloud", () => readAloud(turn), { class: "lec-icon-button lec-small" }),
-        h("span", {}, [model, timings?.total ? `${Math.round(timings.total).toLocaleString("en")} ms` : ""].filter(Boolean).join(" · "))));
+        h("span", {}, [refused ? "" : model === "extractive" ? "Quoted word for word" : model, duration(timings?.total)].filter(Boolean).join(" · "))));
     }
     body.replaceChildren(...parts);
+    drawCurrent();
   }
 
   // Text with every [n] that has a citation made a button.
@@ -263,7 +267,7 @@ export function mount(root, { example }) {
       const citation = n && citations.find((each) => each.n === Number(n));
       if (!citation) return part;
       return h("button", {
-        type: "button", class: `lec-cite${citation.verified ? "" : " lec-unverified"}`, "data-n": n, onclick: () => show(citation, citations),
+        type: "button", class: `lec-cite${citation.verified ? "" : " lec-unverified"}`, "data-n": n, "data-citation": keyOf(citation), onclick: () => show(citation, citations),
         "aria-label": `Source ${n}: ${citation.document}, page ${citation.page}${citation.verified ? "" : ", not verified"}`,
       }, n);
     });
@@ -271,7 +275,7 @@ export function mount(root, { example }) {
 
   function chip(citation, refused, onclick) {
     const { n, document: name, page, quote, verified, sheets } = citation;
-    return h("button", { type: "button", class: `lec-chip${verified ? "" : " lec-unverified"}`, onclick, title: quote, "data-n": n },
+    return h("button", { type: "button", class: `lec-chip${verified ? "" : " lec-unverified"}`, onclick, title: quote, "data-n": n, "data-citation": keyOf(citation) },
       refused ? null : h("span", { class: "lec-chip-n" }, String(n)),
       h("span", { class: "lec-chip-body" },
         h("span", { class: "lec-chip-where" }, h("span", { class: "lec-chip-name", dir: "auto" }, name), sheets === false ? null : h("span", { class: "lec-chip-page" }, ` p. ${page}`)),
@@ -279,12 +283,18 @@ export function mount(root, { example }) {
         refused ? h("span", { class: "lec-chip-quote", dir: "auto" }, quote) : null));
   }
 
+  // The passage that the page region shows: its marker and chip stand out, also in answers drawn anew.
+  let current = "";
+  const keyOf = ({ n, document: name, page, start }) => JSON.stringify([n, name, page, start]);
+  function drawCurrent() {
+    for (const button of log.querySelectorAll("[data-citation]")) {
+      if (button.dataset.citation === current) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+  }
   on("cited", (citation) => {
-    for (const button of log.querySelectorAll(".lec-cite, .lec-chip")) button.removeAttribute("aria-current");
-    const turnsShown = [...log.querySelectorAll(".lec-turn")];
-    const index = turns.findLastIndex(({ answer }) => answer.citations.includes(citation) || answer.nearest?.includes(citation));
-    const owner = index < 0 ? turnsShown.at(-1) : turnsShown.find((element) => element.dataset.turn === String(index)) ?? turnsShown.at(-1);
-    for (const button of owner?.querySelectorAll(`[data-n="${citation.n}"]`) ?? []) button.setAttribute("aria-current", "true");
+    current = citation ? keyOf(citation) : "";
+    drawCurrent();
   });
 
   // ---- voice --------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ export function mount(root) {
   empty();
 
   function empty() {
+    if (view) emit("cited", null);
     view = null;
     ticket += 1;
     name.textContent = "Page";
@@ -51,6 +52,7 @@ export function mount(root) {
     }
     if (mine !== ticket) return;
     view = { ...wanted, page: sheet.page, pages: sheet.pages };
+    emit("cited", marked);
     name.textContent = title;
     name.title = title;
     tools.hidden = false;
@@ -121,10 +123,7 @@ export function mount(root) {
     if (event.key === "ArrowRight" && !next.disabled && !next.hidden) turn(1);
   });
 
-  on("cite", ({ citation, citations }) => {
-    show({ document: citation.document, page: citation.page, citation, citations });
-    emit("cited", citation);
-  });
+  on("cite", ({ citation, citations }) => show({ document: citation.document, page: citation.page, citation, citations }));
   on("open", ({ document: title, page }) => show({ document: title, page, citation: null, citations: [] }));
   on("removed", (title) => { if (view?.document === title) empty(); });
   on("workspace", empty);
