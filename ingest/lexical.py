@@ -44,7 +44,8 @@ def search(
     context_weight: float = 0.0,
 ) -> list[tuple[str, float]]:
     """(chunk id, BM25 > 0) of chunks with any of the terms, best first; `documents` are row ids."""
-    phrases = " OR ".join('"' + term.replace('"', "") + '"' for term in terms if term.strip('"'))
+    clean = (term.replace('"', "").replace("\0", "") for term in terms)
+    phrases = " OR ".join(f'"{term}"' for term in clean if term)
     if not phrases or limit <= 0 or (documents is not None and not documents):
         return []
     where, arguments = "", []

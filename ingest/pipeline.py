@@ -78,7 +78,7 @@ def ingest_paths(
     """
     from ingest.readers import SUFFIXES
 
-    files, skipped = expand(paths, SUFFIXES)
+    files, skipped = expand(paths, SUFFIXES, exclude=workspace.path.parent)
     if embed:
         workspace.require_embedder(embedder_name(settings.embedder))
 

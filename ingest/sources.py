@@ -28,11 +28,12 @@ class SourceFile:
 
 
 def expand(
-    paths: Sequence[str | os.PathLike[str]], suffixes: frozenset[str]
+    paths: Sequence[str | os.PathLike[str]], suffixes: frozenset[str], *, exclude: Path
 ) -> tuple[list[SourceFile], list[SourceFile]]:
     """(files to read, files of unsupported kinds found in folders). Folders are walked, hidden names passed over.
 
-    Each file once, in order. Raises UsageError naming every path that does not exist.
+    Each file once, in order. Nothing below `exclude` (where workspaces live) is found by walking.
+    Raises UsageError naming every path that does not exist.
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
@@ -44,7 +45,7 @@ def expand(
             resolved = path.resolve()
             files.setdefault(resolved, SourceFile(resolved, storable(path.name)))
             continue
-        for found in _walk(path):
+        for found in _walk(path, exclude.resolve()):
             resolved = found.resolve()
             if resolved in files:
                 continue
@@ -53,8 +54,11 @@ def expand(
     return list(files.values()), [file for path, file in skipped.items() if path not in files]
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def _walk(folder: Path, exclude: Path) -> Iterable[Path]:
     for parent, folders, names in os.walk(folder):
+        if Path(parent).resolve() == exclude:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
