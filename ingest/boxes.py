@@ -22,10 +22,12 @@ def boxes_for_range(page: Page, start: int, end: int) -> list[Box]:
     last = int(np.searchsorted(ranges[:, 0], end, side="left"))
     if first >= last:
         return [_gap(page, first)]
+    turns = _turns(page, first, last)
     merged: list[list[float]] = []
     for word in range(first, last):
-        box = _part(ranges[word], page.word_boxes[word], start, end)
-        if merged and _same_line(merged[-1], box):
+        turn = int(turns[word - first])
+        box = _part(ranges[word], page.word_boxes[word], start, end, turn)
+        if merged and turn == turns[word - first - 1] and _same_line(merged[-1], box, turn):
             line = merged[-1]
             merged[-1] = [min(line[0], box[0]), min(line[1], box[1]), max(line[2], box[2]), max(line[3], box[3])]
         else:
@@ -33,28 +35,50 @@ def boxes_for_range(page: Page, start: int, end: int) -> list[Box]:
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in merged]
 
 
-def _part(span: np.ndarray, box: np.ndarray, start: int, end: int) -> list[float]:
+def _turns(page: Page, first: int, last: int) -> np.ndarray:
+    """(last - first,) int: 0 text runs rightwards, 1 upwards, -1 downwards.
+
+    The direction is not stored: a word of five characters shows it by its shape, shorter ones follow their neighbours,
+    and whether sideways text runs up or down shows in the places of neighbouring words.
+    """
+    low, high = max(0, first - 12), min(len(page.word_ranges), last + 12)
+    ranges, boxes = page.word_ranges[low:high], page.word_boxes[low:high]
+    telling = ranges[:, 1] - ranges[:, 0] >= 5
+    tall = (boxes[:, 3] - boxes[:, 1]) > (boxes[:, 2] - boxes[:, 0])
+    if not (tall & telling).any():
+        return np.zeros(last - first, np.int64)
+    mostly = bool(tall[telling].mean() > 0.5)
+    sideways = np.where(telling, tall, mostly)
+    middles = (boxes[:, 1] + boxes[:, 3]) / 2
+    overlap = np.minimum(boxes[1:, 2], boxes[:-1, 2]) - np.maximum(boxes[1:, 0], boxes[:-1, 0])
+    rises = np.sign(np.diff(middles))[(overlap > 0) & sideways[1:] & sideways[:-1]]
+    direction = -1 if rises.sum() < 0 else 1
+    return np.where(sideways, direction, 0)[first - low : last - low]
+
+
+def _part(span: np.ndarray, box: np.ndarray, start: int, end: int, turn: int) -> list[float]:
     """The share of a word's box that its characters in [start, end) take, characters counted as equally wide."""
     word_start, word_end = int(span[0]), int(span[1])
     x0, y0, x1, y1 = (float(value) for value in box)
     length = word_end - word_start
-    left, right = max(start - word_start, 0), length - max(word_end - end, 0)
-    upright = x1 - x0 >= 0.6 * (y1 - y0) or length < 2
-    if upright:  # of a sideways word the direction is not kept: its whole box is given
-        x0, x1 = x0 + (x1 - x0) * left / length, x0 + (x1 - x0) * right / length
-    return [x0, y0, x1, y1]
+    left, right = max(start - word_start, 0) / length, 1 - max(word_end - end, 0) / length
+    if turn == 0:
+        return [x0 + (x1 - x0) * left, y0, x0 + (x1 - x0) * right, y1]
+    if turn > 0:
+        return [x0, y0 + (y1 - y0) * left, x1, y0 + (y1 - y0) * right]
+    return [x0, y1 - (y1 - y0) * right, x1, y1 - (y1 - y0) * left]
 
 
-def _same_line(line: list[float], box: list[float]) -> bool:
-    overlap = min(line[3], box[3]) - max(line[1], box[1])
-    height = min(line[3] - line[1], box[3] - box[1])
-    if overlap > 0.5 * height:
-        # Rightwards, or a step back as a superscript takes: a jump back or far ahead is another column or row.
-        return box[0] >= line[0] - 0.5 * height and box[0] > line[2] - 2 * height
-    sideways = (line[3] - line[1]) > 1.5 * (line[2] - line[0])
-    across = min(line[2], box[2]) - max(line[0], box[0])
-    near = max(box[1] - line[3], line[1] - box[3]) < min(line[2] - line[0], box[2] - box[0])
-    return sideways and near and across > 0.7 * min(line[2] - line[0], box[2] - box[0])
+def _same_line(line: list[float], box: list[float], turn: int) -> bool:
+    """Whether a word goes on where the line ends: a small step back (superscripts) counts, a jump does not."""
+    along, across = (0, 1) if turn == 0 else (1, 0)
+    thickness = min(line[across + 2] - line[across], box[across + 2] - box[across])
+    overlap = min(line[across + 2], box[across + 2]) - max(line[across], box[across])
+    if overlap <= 0.5 * thickness:
+        return False
+    if turn < 0:
+        return box[3] <= line[3] + 0.5 * thickness and box[3] < line[1] + 2 * thickness
+    return box[along] >= line[along] - 0.5 * thickness and box[along] > line[along + 2] - 2 * thickness
 
 
 def _gap(page: Page, following: int) -> Box:

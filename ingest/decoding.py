@@ -65,7 +65,7 @@ def _looks_chinese(data: bytes) -> bool:
     while position < len(head) - 1:
         if head[position] < 0x80:
             position += 1
-        elif 0xB0 <= head[position] <= 0xF7 and head[position + 1] >= 0xA1:
+        elif 0xA1 <= head[position] <= 0xF7 and head[position + 1] >= 0xA1:
             pairs, position = pairs + 1, position + 2
         else:
             singles, position = singles + 1, position + 1

@@ -30,6 +30,8 @@ _BLOCKS = _set(
 _PARAGRAPHS = _set("p h1 h2 h3 h4 h5 h6 table ul ol dl blockquote pre figure section article")
 _CELLS = frozenset(("td", "th"))
 _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+# libxml2 gives up below some 2,000 levels of elements: without these tags nothing is nested that deep.
+_NESTING = re.compile(r"</?(?:div|span|section|article|blockquote|font|center|b|i|em|strong|ul|ol|li)\b[^>]*>", re.I)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE)
 
 
@@ -150,11 +152,14 @@ def _parse(data: bytes, name: str) -> Any:
     text = text or decode_text(data, name=name)
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text.replace("\x00", ""))  # lxml refuses an encoding in decoded text
     parser = lxml_html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
-    try:
-        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
-        raise DocumentError(f"{name} holds no HTML text", remedy="Check that the file was saved whole") from error
-    return root
+    for markup in (text, _NESTING.sub("<p>", text)):
+        try:
+            root = lxml_html.document_fromstring(markup.encode("utf-8", "replace"), parser=parser)
+        except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+            continue
+        if not any("depth" in entry.message for entry in parser.error_log):
+            return root
+    raise DocumentError(f"{name} holds no HTML text", remedy="Check that the file was saved whole")
 
 
 def _main_part(root: Any) -> Any:

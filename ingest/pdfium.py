@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,12 +108,54 @@ def _plain(error: Exception) -> str:
 
 
 def _repair(path: Path) -> pypdfium2.PdfDocument | None:
-    """Rewrite a file that PDFium refuses with pypdf, which forgives other faults. None when that fails too."""
+    """Rebuild a file that PDFium refuses: first from its page objects, then through pypdf. None when both fail."""
+    data = path.read_bytes()
+    return _from_page_objects(data) or _through_pypdf(data)
+
+
+def _from_page_objects(data: bytes) -> pypdfium2.PdfDocument | None:
+    """A truncated file has lost its catalogue, which most writers put last: give its whole pages a new one.
+
+    PDFium finds the objects by scanning once a trailer names a root. Pages inside compressed object streams are lost.
+    """
+    pages = [
+        int(match.group(1))
+        for match in _OBJECT.finditer(data)
+        if _PAGE_TYPE.search(data, match.end(), match.end() + 4096) and _is_page(data, match.end())
+    ]
+    if not pages:
+        return None
+    root = max(pages) + 1_000_000
+    kids = " ".join(f"{number} 0 R" for number in dict.fromkeys(pages))
+    tail = (
+        f"\nendobj\n{root} 0 obj\n<</Type/Catalog/Pages {root + 1} 0 R>>\nendobj\n{root + 1} 0 obj\n"
+        f"<</Type/Pages/Count {len(dict.fromkeys(pages))}/Kids[{kids}]>>\nendobj\n"
+        f"trailer\n<</Root {root} 0 R/Size {root + 2}>>\nstartxref\n0\n%%EOF\n"
+    )
+    try:
+        pdf = pypdfium2.PdfDocument(data + tail.encode("ascii"))
+    except pypdfium2.PdfiumError:
+        return None
+    return pdf if len(pdf) else None
+
+
+def _is_page(data: bytes, start: int) -> bool:
+    """Whether the object at `start` is whole and itself a page, not one before a page."""
+    end = data.find(b"endobj", start, start + 65_536)
+    return end > 0 and _PAGE_TYPE.search(data, start, end) is not None and b"stream" not in data[start:end]
+
+
+_OBJECT = re.compile(rb"(?<![\d])(\d{1,7}) 0 obj\b")
+_PAGE_TYPE = re.compile(rb"/Type\s*/Page\b(?!s)")
+
+
+def _through_pypdf(data: bytes) -> pypdfium2.PdfDocument | None:
+    """Rewrite the file with pypdf, which forgives other faults than PDFium."""
     import pypdf
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
-        reader = pypdf.PdfReader(path, strict=False)
+        reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted or not reader.pages:
             return None
         writer = pypdf.PdfWriter()
