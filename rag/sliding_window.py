@@ -3,8 +3,8 @@
 A *read* is one question and W windows of text. Every window holds `[CLS] question [SEP] window [SEP]` and attends fully
 inside itself; a few learned **global tokens** attend to everything in all windows and are attended to from everywhere,
 so that what one window knows reaches the others within two layers (the global tokens of Longformer, Beltagy et al.
-2020, arXiv 2004.05150; ETC, arXiv 2004.08483). The question is repeated in each window rather than shared: a shared copy
-would be a mixture over all windows, and its reading of any one of them would fade as windows are added.
+2020, arXiv 2004.05150; ETC, arXiv 2004.08483). The question is repeated in each window rather than shared: a shared
+copy would be a mixture over all windows, and its reading of any one of them would fade as windows are added.
 
     cost per layer: W * (G + L)^2 + G * (G + W * L)       never (W * L)^2; no mask or score of that size exists
     one window:     exactly full attention over G + L tokens (tests/rag/test_sliding_window.py)
