@@ -175,5 +175,3 @@ def write_hf_whisper(folder: Path, sizes: Sizes | None = None, *, tokenizer: boo
         words.add_tokens([AddedToken(name, special=True) for name in WHISPER_CONTROL if name != "<|endoftext|>"])
         words.save_pretrained(folder)
     return folder
-
-

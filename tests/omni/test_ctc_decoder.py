@@ -1,6 +1,8 @@
-"""The speech decoder: streamed equals whole for every split, layers equal transformers', lookahead and norm optional."""
+"""The speech decoder: streamed equals whole for every split, layers equal transformers', lookahead optional."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -110,7 +112,7 @@ def test_collapse_in_pieces_equals_the_definition(alignment, cuts):
     expected = [x for i, x in enumerate(alignment) if x != 3 and (i == 0 or alignment[i - 1] != x)]
     assert collapse(alignment, 3) == expected
     collapser, bounds = UnitCollapser(3), [0, *sorted(min(c, len(alignment)) for c in cuts), len(alignment)]
-    pieces = [collapser.push(alignment[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [collapser.push(alignment[a:b]) for a, b in pairwise(bounds)]
     assert [unit for piece in pieces for unit in piece] == expected
 
 

@@ -1,4 +1,4 @@
-"""The unit vocoder: its reach computed from the configuration is the real one; seamless pieces are the whole waveform."""
+"""The unit vocoder: the reach computed from its configuration is real; seamless pieces are the whole waveform."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def golden_vocoder():
     return load_vocoder(weights, config, device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"resblock": "2"}, {"upsample_rates": (3, 2), "upsample_kernel_sizes": (9, 2)}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"resblock": "2"}, {"upsample_rates": (3, 2), "upsample_kernel_sizes": (9, 2)}]
+)
 def test_reach_is_exact(changes):
     """The judge is autograd: the frames on which a sample has a non-zero gradient are those computed."""
     vocoder = other_vocoder(**changes).double()
