@@ -55,7 +55,8 @@ class FasterWhisperRecogniser:
                 )
                 for piece in pieces:  # lazily decoded: stays inside the lock
                     if piece.text.strip():
-                        found.append(Segment(start + piece.start, min(end, start + piece.end), piece.text.strip()))
+                        begins = min(end, start + piece.start)
+                        found.append(Segment(begins, max(begins, min(end, start + piece.end)), piece.text.strip()))
                         scores.append(float(np.exp(piece.avg_logprob)))
         return _transcript(found, scores, waveform.seconds)
 

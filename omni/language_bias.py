@@ -3,8 +3,9 @@
     language = document_language(workspace)                      # cheap: reads nothing yet
     recogniser.transcribe(waveform, vocabulary=language)         # builds the mixed model once per workspace version
 
-P(w | h) = (1 - weight) * P_general(w | h) + weight * P_documents(w | h): linear interpolation (Jelinek & Mercer, 1980)
-over the *union* of both trigram models' n-grams, so that general speech keeps its whole model. P_documents is a
+P(w | h) = (1 - t(h)) * P_general(w | h) + t(h) * P_documents(w | h): linear interpolation (Jelinek & Mercer, 1980) over
+the *union* of both trigram models' n-grams, so that general speech keeps its whole model. The documents' share t(h)
+rises to WEIGHT for a history that they know well. P_documents is a
 Witten-Bell smoothed trigram of the documents' sentences, said as `spoken` says them, and of questions about their
 phrases. Words that the pronouncing dictionary lacks are pronounced by espeak-ng, phoneme by phoneme in ARPAbet.
 """
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WEIGHT = 0.5  # of the documents' model; see benchmarks/speech.py
+SMALL_DOCUMENT = 2000  # words; of a text this short, half the trust is put into the frequency of single words
 MAX_WORDS = 400_000  # of the documents, taken evenly from all of them: about 1,000 pages
 MAX_NEW_WORDS = 20_000  # outside the dictionary, the most frequent first
 FORMAT = 1  # grows when files of older versions must not be used
@@ -225,7 +227,9 @@ def interpolate(base: TrigramModel, sentences: Iterable[list[str]], usable: set[
     p1_base[: len(base.words)] = np.exp(base.unigram_logp.astype(np.float64))
     back1_base = np.zeros(size)
     back1_base[: len(base.words)] = base.unigram_backoff
-    p1 = (1 - weight) * p1_base + weight * p1_doc
+    # What documents say about a history is worth `weight` as far as they have seen it, and less below.
+    trust1 = 0.5 * weight * len(predicted) / (len(predicted) + SMALL_DOCUMENT)
+    p1 = (1 - trust1) * p1_base + trust1 * p1_doc
 
     # bigrams: the union, sorted by (word, history)
     key2_base = base.bigram_words * size + base.bigram_history
@@ -239,7 +243,8 @@ def interpolate(base: TrigramModel, sentences: Iterable[list[str]], usable: set[
     p2_base = np.exp(back1_base[history2]) * p1_base[word2]
     at2_base = np.searchsorted(key2, key2_base)
     p2_base[at2_base] = np.exp(base.bigram_logp)
-    p2 = (1 - weight) * p2_base + weight * p2_doc
+    trust2 = _trust(trust1, weight, total, kinds)
+    p2 = (1 - trust2[history2]) * p2_base + trust2[history2] * p2_doc
     back1 = _backoff(history2, p2, p1[word2], size)
 
     # trigrams: (index into the union of bigrams "b c") * size + a
@@ -258,7 +263,8 @@ def interpolate(base: TrigramModel, sentences: Iterable[list[str]], usable: set[
     p3_doc[at3_doc] += count3 / (total3 + kinds3)[context3[at3_doc]]
     p3_base = np.exp(back2_base[context3]) * p2_base[suffix3]
     p3_base[np.searchsorted(key3, key3_base)] = np.exp(base.trigram_logp)
-    p3 = (1 - weight) * p3_base + weight * p3_doc
+    trust3 = _trust(trust2[word2], weight, total3, kinds3)[context3]
+    p3 = (1 - trust3) * p3_base + trust3 * p3_doc
     back2 = _backoff(context3[in_union], p3[in_union], p2[suffix3[in_union]], len(key2))
 
     return TrigramModel(
@@ -279,6 +285,11 @@ def _history_totals(history: np.ndarray, counts: np.ndarray, size: int) -> tuple
     """Per history: how often it was seen, and how many different words followed it (Witten & Bell's T)."""
     total = np.bincount(history, weights=counts, minlength=size)
     return total, np.bincount(history, minlength=size).astype(np.float64)
+
+
+def _trust(lower: float | np.ndarray, weight: float, total: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """The documents' share per history: `lower` where they never saw it, towards `weight` the better they know it."""
+    return lower + (weight - lower) * total / np.maximum(total + kinds, 1)
 
 
 def _backoff(history: np.ndarray, p: np.ndarray, p_lower: np.ndarray, size: int) -> np.ndarray:

@@ -57,8 +57,10 @@ class TransformersSynthesiser:
         self.name = f"transformers:{model}"
         self._device = resolve_device(device)
         try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
-            self._model: Any = transformers.AutoModelForTextToWaveform.from_pretrained(model).to(self._device).eval()
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder_or_id(model))
+            self._model: Any = (
+                transformers.AutoModelForTextToWaveform.from_pretrained(folder_or_id(model)).to(self._device).eval()
+            )
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(f"voice {model!r}", error) from error
         self.sample_rate = int(getattr(self._model.config, "sampling_rate", 16_000))
