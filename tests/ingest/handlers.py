@@ -31,15 +31,16 @@ def make_fragile_reader(*arguments: Any) -> Callable[[ReadingOrder, Callable[[An
 
 
 def make_dying_embedder(flag: str) -> Callable[[list[str], Callable[[Any], None]], Any]:
-    """The hashing embedder; the first block ever kills its process, leaving `flag` behind."""
+    """The hashing embedder; the first block ever kills its process, leaving the file `flag`; without one, every block."""
     from core.settings import EmbedderSettings
     from ingest.embedders import load_embedder
 
     embedder = load_embedder(EmbedderSettings(model="hashing:64"))
 
     def handle(texts: list[str], report: Callable[[Any], None]) -> Any:
-        if not Path(flag).exists():
-            Path(flag).touch()
+        if not flag or not Path(flag).exists():
+            if flag:
+                Path(flag).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return embedder.embed_passages(texts).astype("float16")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,7 @@ def test_help_states_defaults() -> None:
 def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(prose(1))
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # 24 lines, 100 columns
     done = subprocess.run(
         [*command(tmp_path / "home", tmp_path / "a.txt"), "--json"],
         env=environment(),

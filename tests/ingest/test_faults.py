@@ -135,7 +135,6 @@ def test_two_ingests_at_once_give_what_one_gives(corpus: Path, clean, tmp_path: 
     assert contents(home) == clean[0]
     statuses = [[file["status"] for file in json.loads(output)["files"]] for output, _ in outputs]
     assert sorted(map(set, statuses), key=str) in ([{"added"}, {"unchanged"}], [{"unchanged"}, {"added"}])
-    assert any("waiting" in errors for _, errors in outputs) or True  # the second may start after the first has ended
 
 
 def test_a_server_goes_on_reading_while_another_process_ingests(corpus: Path, clean, tmp_path: Path) -> None:
@@ -194,11 +193,8 @@ def test_embedding_survives_the_death_of_a_worker(tmp_path: Path, monkeypatch) -
         assert flag.exists() and workspace.pending_count() == 0
     with Workspace.open(settings.home, "other") as workspace:
         ingest_paths(workspace, [tmp_path / "a.txt"], settings=settings, embed=False)
-        monkeypatch.setattr(
-            ingest.embedding, "WorkerPool", lambda f, _, **options: pool(f, ("/no/such/dir/x",), **options)
-        )
-        monkeypatch.setattr("tests.ingest.handlers.Path.touch", lambda self: None)
-        with pytest.raises((ModelError, FileNotFoundError)):
+        monkeypatch.setattr(ingest.embedding, "WorkerPool", lambda f, _, **options: pool(f, ("",), **options))
+        with pytest.raises(ModelError, match="embedding_workers"):
             embed_workspace(workspace, settings)
         assert workspace.lexical_search(["tenant"], 5), "still searchable by words"
 
@@ -229,7 +225,7 @@ def test_workers_end_with_the_process_that_started_them(corpus: Path, tmp_path: 
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    gone, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert children and not alive
 
 

@@ -199,7 +199,7 @@ def test_an_upload_replaces_by_name_and_is_searchable_before_it_is_embedded(sett
 
 
 def test_embedding_stops_when_asked_and_goes_on_later(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(prose(1, 1500))
+    (tmp_path / "a.txt").write_text(prose(1, 2500))
     stop = threading.Event()
     with Workspace.open(settings.home) as workspace:
         ingest_paths(workspace, [tmp_path / "a.txt"], settings=settings, embed=False)

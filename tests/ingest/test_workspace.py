@@ -134,9 +134,9 @@ def test_names_that_do_not_exist_come_with_the_nearest(filled: tuple[Settings, P
     with Workspace.open(filled[0].home) as workspace:
         with pytest.raises(NotFoundError, match=r"leese\.pdf.*lease\.pdf"):
             workspace.document("leese.pdf")
-        with pytest.raises(NotFoundError, match="has no page 4.*1 to 3"):
+        with pytest.raises(NotFoundError, match=r"has no page 4.*1 to 3"):
             workspace.page("lease.pdf", 4)
-    with pytest.raises(NotFoundError, match="other.*default"):
+    with pytest.raises(NotFoundError, match=r"other.*default"):
         Workspace.open(filled[0].home, "other", create=False)
     assert list_workspaces(filled[0].home) == ["default"]
 
