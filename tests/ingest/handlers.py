@@ -31,7 +31,7 @@ def make_fragile_reader(*arguments: Any) -> Callable[[ReadingOrder, Callable[[An
 
 
 def make_dying_embedder(flag: str) -> Callable[[list[str], Callable[[Any], None]], Any]:
-    """The hashing embedder; the first block ever kills its process, leaving the file `flag`; without one, every block."""
+    """The hashing embedder; the first block ever kills its process and leaves `flag`; without one, every block."""
     from core.settings import EmbedderSettings
     from ingest.embedders import load_embedder
 
