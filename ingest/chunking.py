@@ -7,6 +7,7 @@ that a row of figures is found by its company, year and statement, and it is nev
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -157,9 +158,11 @@ class _Sections:
         position = bisect.bisect_right(self._keys, (page.number, max(start, anchor))) - 1
         trail = self._trails[position][-2:] if position >= 0 else []
         parts = [self._title, *(_short(title) for title in trail)]
-        table = _table_title(page, start)
+        table, units = _table_title(page, start)
         if table and all(_key(table) not in _key(part) for part in parts):
-            parts.append(table)
+            parts.append(f"{table} {units}".strip())
+        elif table and units and _key(table) in _key(parts[-1]):
+            parts[-1] += f" {units}"
         return " > ".join(part for part in parts if part)[:MAX_CONTEXT_CHARS]
 
 
@@ -181,11 +184,11 @@ def _key(text: str) -> str:
     return re.sub(r"\W+", "", text.lower())
 
 
-def _table_title(page: Page, start: int) -> str:
-    """Title of a statement that began above `start` on this page: a capital line among the page's first ones."""
-    top = page.text[: min(start, 400)]
-    for line in top.split("\n")[:6]:
+def _table_title(page: Page, start: int) -> tuple[str, str]:
+    """(title, units) of a statement that began above `start` on this page: a capital line among its first ones."""
+    lines = page.text[: min(start, 400)].split("\n")[:6]
+    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
         letters = [c for c in line if c.isalpha()]
         if len(letters) >= 8 and len(line) <= 100 and line.upper() == line and line.lower() != line:
-            return line.strip()
-    return ""
+            return line.strip(), following.strip() if following.startswith("(") and len(following) < 80 else ""
+    return "", ""

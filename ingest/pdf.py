@@ -25,7 +25,7 @@ from ingest.pdf_headings import OutlineEntry, TypedPage, body_size, find_heading
 from ingest.pdf_layout import Line, read_lines
 from ingest.pdf_text import JoinHyphen, PageText, compose
 from ingest.pdf_words import NO_WORDS, RawPage, Words, read_words
-from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, open_page, open_pdf
+from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, is_cut_short, open_page, open_pdf
 from ingest.titles import readable_file_name, sensible_title
 from ingest.types import Document, Heading, Page, PageProblem
 
@@ -85,7 +85,8 @@ def read_pdf(
             if on_page is not None:
                 on_page(index + 1, total)
         outline = _place_outline(outline, readings)
-    _refuse_without_text(readings, name)
+    cut_short = is_cut_short(path)
+    _refuse_without_text(readings, name, cut_short)
 
     found = find_furniture([(reading.words, reading.lines, reading.height) for reading in readings])
     for reading, furniture in zip(readings, found, strict=True):
@@ -100,7 +101,7 @@ def read_pdf(
     headings = find_headings(typed, outline)
     metadata = _metadata(information)
     problems = [reading.problem for reading in readings if reading.problem]
-    if _cut_short(path):
+    if cut_short:
         problems.append(
             PageProblem(total, f"the file ends early: {total} pages could be recovered", remedy=REPAIR_REMEDY)
         )
@@ -155,10 +156,12 @@ def _garbled(raw: RawPage) -> float:
     return bad / max(len(text), 1)
 
 
-def _refuse_without_text(readings: list[_Reading], name: str) -> None:
+def _refuse_without_text(readings: list[_Reading], name: str, cut_short: bool) -> None:
     if any(reading.raw is not None and len(reading.raw.words) for reading in readings):
         return
     problems = [reading.problem for reading in readings if reading.problem]
+    if cut_short:
+        raise DocumentError(f"{name} is truncated: no text could be recovered from what is left", remedy=REPAIR_REMEDY)
     if any(problem.remedy == OCR_REMEDY for problem in problems):
         raise DocumentError(f"{name} is a scan: its {len(readings)} pages hold images, no text", remedy=OCR_REMEDY)
     if problems:
@@ -306,14 +309,6 @@ def _largest_type(pages: list[TypedPage], name: str) -> str:
             if sensible := sensible_title(title, name):
                 return sensible
     return next((t for t in page.texts if _COMPANY.search(t) and len(t) < 60 and sensible_title(t, name)), "")
-
-
-def _cut_short(path: Path) -> bool:
-    """Whether the end-of-file mark is missing from the last two KiB: the file was truncated."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 2048))
-        return b"%%EOF" not in file.read()
 
 
 __all__ = ["MEDIA_TYPE", "read_pdf", "render_page"]

@@ -143,7 +143,7 @@ def _continues(page: TypedPage, i: int) -> bool:
     above, below = page.lines[i - 1], page.lines[i]
     if _NAMED.match(page.texts[i]) or _NUMBERED.match(page.texts[i]):
         return False
-    return above.zone == below.zone and 0 < below.top - above.bottom < 0.6 * min(above.size, below.size)
+    return above.zone == below.zone and -0.4 * above.size < below.top - above.bottom < 0.6 * min(above.size, below.size)
 
 
 def _style(page: TypedPage, i: int, text: str, body: float, page_body: float) -> tuple[float, int] | None:

@@ -97,9 +97,18 @@ def _load(path: Path, name: str) -> pypdfium2.PdfDocument:
             ) from error
         repaired = _repair(path)
         if repaired is None:
-            raise DocumentError(f"{name} is a corrupt PDF: {_plain(error)}", remedy=REPAIR_REMEDY) from error
+            reason = "truncated: it ends in the middle" if is_cut_short(path) else f"a corrupt PDF: {_plain(error)}"
+            raise DocumentError(f"{name} is {reason}", remedy=REPAIR_REMEDY) from error
         log.info("%s was damaged; its page tree has been rebuilt", name)
         return repaired
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the end-of-file mark is missing from the last two KiB: the file was truncated."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 2048))
+        return b"%%EOF" not in file.read()
 
 
 def _plain(error: Exception) -> str:

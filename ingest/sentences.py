@@ -33,6 +33,9 @@ _OPENERS = _set(
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？；]+[”’」』）]*|\n+")
 _LAST_TOKEN = re.compile(r"[^\s(\[“\"‘']+$")
 _NEXT_TOKEN = re.compile(r"\s*[\"'“‘(\[]*([^\s]+)")
+_SECTION = re.compile(
+    r"\s*(?:item|section|note|article|clause|chapter|part|schedule|exhibit|figure|table)\s+[\w.-]+$", re.IGNORECASE
+)
 _ENUMERATOR = re.compile(r"^\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)]?$")
 
 
@@ -118,8 +121,10 @@ def _ends(text: str, start: int, dot: int, end: int, mark: str) -> bool:
         return False
     if mark[-1] in "\"'”’)]":
         return True
-    if word in _TITLES:
+    if word in _TITLES or (word == "p" and next_word[:1].isdigit()):
         return False
+    if dot - start <= 24 and _SECTION.match(text, start, dot):
+        return False  # "Item 1A. Risk factors"
     if before and before.start() <= start + 1 and _ENUMERATOR.match(word) and dot - start <= 6:
         return False  # "1. First item": the number belongs to what follows
     initial = len(word) == 1 and word.isalpha() and before is not None and before.group().isupper()

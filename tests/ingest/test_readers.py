@@ -86,7 +86,7 @@ def test_a_blank_page_is_no_problem(tmp_path: Path) -> None:
 def test_empty_corrupt_pageless_and_huge_files(tmp_path: Path) -> None:
     good = make_pdf(tmp_path / "good.pdf", [text_page, text_page, text_page])
     refuse(write(tmp_path / "empty.pdf", b""), "empty")
-    refuse(write(tmp_path / "corrupt.pdf", b"%PDF-1.7\n" + b"\x93\x00garbage" * 500), "corrupt")
+    refuse(write(tmp_path / "corrupt.pdf", b"%PDF-1.7\n" + b"\x93\x00garbage" * 500 + b"%%EOF"), "corrupt")
     pypdf.PdfWriter().write(tmp_path / "pageless.pdf")
     refuse(tmp_path / "pageless.pdf", "no pages", "corrupt")
     refuse(good, "3 pages", settings=IngestSettings(max_pages=2))
