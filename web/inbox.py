@@ -12,6 +12,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,11 +60,14 @@ class Inbox:
         *,
         open_workspace: Callable[[str], Workspace],
         embedder: Callable[[], Embedder],
+        settled: Callable[[str], object] = lambda workspace: None,
     ) -> None:
+        """`settled` is called with a workspace's name, on the embedding thread, when all its vectors are made."""
         self.root = home / "inbox"
         self.settings = settings
         self._open_workspace = open_workspace
         self._embedder = embedder
+        self._settled = settled
         self._uploads: list[Upload] = []
         self._lock = threading.Lock()
         self._to_read: queue.Queue[Upload | None] = queue.Queue()
@@ -84,13 +88,17 @@ class Inbox:
             thread.start()
             self._threads.append(thread)
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Stop after the file and the batch at hand; what is left goes on at the next start."""
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop after the file and the batch at hand, or in the middle of them after `timeout_s`.
+
+        Nothing is lost either way: what is left goes on at the next start.
+        """
+        deadline = time.monotonic() + timeout_s
         self._stop.set()
         self._to_read.put(None)
         self._to_embed.put(None)
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def receive(self, workspace: str, name: str) -> Path:
         """A path to write an upload to, in a folder of its own; hand it to `accept` or `reject` afterwards."""
@@ -186,7 +194,11 @@ class Inbox:
 
         while (name := self._to_embed.get()) is not None and not self._stop.is_set():
             try:
-                embed_pending(self._open_workspace(name), self._embedder(), stop=self._stop)
+                workspace = self._open_workspace(name)
+                if workspace.pending_count():  # else the embedder need not be loaded
+                    embed_pending(workspace, self._embedder(), stop=self._stop)
+                if not self._stop.is_set() and self._to_embed.empty():
+                    self._settled(name)
             except LecternError as error:
                 log.warning("no vectors for workspace %s: %s", name, error)
             except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -105,3 +106,4 @@ def serve(settings: Settings, host: str, port: int) -> None:
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
+    gc.freeze()  # or the collection at exit walks through every model, which takes seconds

@@ -3,7 +3,7 @@
 Each region is a `gr.HTML`, Gradio's way to write a component of one's own: its root from here, its behaviour from a
 module in web/static/. The regions talk to web/api.py rather than through Gradio's event queue, for three reasons:
 speech (`gr.Audio` streaming takes seconds to its first sound and cannot be flushed), uploads that report progress per
-file, and a page that keeps its conversation when the connection breaks. Nothing untrusted passes through a template here.
+file, and a page that keeps its conversation when the connection breaks. Nothing untrusted goes through a template.
 """
 
 from __future__ import annotations

@@ -39,7 +39,13 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
-        self.inbox = Inbox(settings.home, settings, open_workspace=self.workspace, embedder=self.embedder)
+        self.inbox = Inbox(
+            settings.home,
+            settings,
+            open_workspace=self.workspace,
+            embedder=self.embedder,
+            settled=self._learn_words,
+        )
 
     # ---- parts ------------------------------------------------------------------------------------------------
 
@@ -75,7 +81,7 @@ class Assistant:
     def recogniser(self) -> SpeechRecogniser:
         from omni.asr import load_recogniser
 
-        return self._once("recogniser", "", lambda: load_recogniser(self.settings.speech))
+        return self._once("recogniser", "", lambda: load_recogniser(self.settings.speech, device=self.settings.device))
 
     def synthesiser(self) -> SpeechSynthesiser:
         from omni.tts import load_synthesiser
@@ -101,8 +107,18 @@ class Assistant:
         return self.engine(workspace).stream(question, history=history)
 
     def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
-        """What was said; the words of the workspace's documents are expected. Raises AudioError."""
-        return self.recogniser().transcribe(waveform)
+        """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError."""
+        from omni.language_bias import document_language
+
+        return self.recogniser().transcribe(waveform, vocabulary=document_language(self.workspace(workspace)))
+
+    def _learn_words(self, workspace: str) -> None:
+        """Let the recogniser build its model of a workspace's words before somebody waits for it."""
+        from omni.language_bias import document_language
+
+        prepare = getattr(self.recogniser(), "prepare", None)
+        if prepare is not None:
+            prepare(document_language(self.workspace(workspace)))
 
     # ---- life -------------------------------------------------------------------------------------------------
 
