@@ -2,6 +2,7 @@
 
 python -m omni transcribe question.wav --workspace lease --json
 python -m omni speak "Rent is due on 1 June." -o out.wav
+python -m omni download                      # the speech language model, for engine = "omni"
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from core.errors import LecternError, UsageError, cli_main
 from core.runtime import set_up_logging, stay_offline
 from core.settings import Settings, load_settings
+from omni.download import add_parser as add_download_parser
 
 if TYPE_CHECKING:
     from omni.language_bias import DocumentLanguage
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     speak.add_argument("--rate", type=float, metavar="X", help="speaking rate, 0.5 to 2, 1 = normal")
     speak.set_defaults(run=run_speak)
+    add_download_parser(commands, common)
     return parser
 
 

@@ -24,6 +24,7 @@ from core.settings import OmniSettings, Settings
 from ingest.types import Box
 from omni.audio import resample
 from omni.cascade import SpeechEvent, require_speech
+from omni.download import LICENCE
 from omni.generate import GenerationOptions, decode
 from omni.pipeline import HeardSpeech, OmniPipeline, Prompt
 from omni.prompt import INSTRUCTION, SPEECH, Context, fit_context, format_prompt, plain
@@ -35,8 +36,6 @@ from omni.types import SpeechRecogniser, Transcript, Waveform
 from omni.whisper_text import WhisperText
 from rag.citations import CitationWriter, is_refusal
 from rag.types import Answer, Citation, Hit
-
-LICENCE = "Weights of LLaMA-Omni and Llama 3.1: research use only, no commercial use."
 
 
 class OmniEngine:
