@@ -33,7 +33,7 @@ _FORMS = (  # kind of report, how names and questions write it
 _FORM = re.compile(
     "|".join(rf"(?P<f{i}>(?<![a-z0-9])(?:{form})(?![a-z0-9]))" for i, (_, form) in enumerate(_FORMS)), re.I
 )
-_YEAR = re.compile(r"(?<![\d.,$])(?:FY|CY|fiscal(?: year)?)?[ _-]?((?:19|20)\d\d)(?![\d,]|\.\d)", re.I)
+_YEAR = re.compile(r"(?<![\d.,$])(?:FY|CY|fiscal(?: year)?)?[ _-]?((?:19|20)\d\d)(?!\d|[.,]\d)", re.I)
 _SHORT_YEAR = re.compile(r"(?<![a-z0-9])(?:FY|CY)[ _'’-]?(\d\d)(?!\d)", re.I)
 _QUARTER = re.compile(
     r"(?<![a-z])Q([1-4])(?!\d)|\b([1-4])Q(?![a-z])|\b(first|second|third|fourth) (?:fiscal )?quarter", re.I
@@ -41,12 +41,12 @@ _QUARTER = re.compile(
 _HALF = re.compile(r"(?<![a-z0-9])H([12])(?!\d)|\b(first|second) half\b", re.I)
 _WORD = re.compile(r"[^\W_]+(?:[’'][^\W_]+)*(?:&[^\W_]+)*")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+[A-Za-z]*|[^\W\d_A-Za-z]+")
-_STOP = frozenset(
-    "a an and are as at be been by did do does for from had has have how if in into is it its of on or than that the "
-    "their there these this those to was were what when where which who whom whose why will with would inc corp co ltd "
-    "llc plc company corporation group holdings the pdf txt md html docx dated exhibit ex form file document report "
-    "final copy version page section".split()
-)
+_STOP_WORDS = """
+    a an and are as at be been by did do does for from had has have how if in into is it its of on or than that the
+    their there these this those to was were what when where which who whom whose why will with would inc corp co ltd
+    llc plc company corporation group holdings pdf txt md html docx dated exhibit ex form file document report final
+    copy version page section"""
+_STOP = frozenset(_STOP_WORDS.split())
 _ORDINAL = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 
 
@@ -95,6 +95,7 @@ class DocumentProfile:
     name_words: tuple[str, ...]
     title_words: tuple[str, ...]
     head_words: tuple[str, ...]
+    initials: tuple[str, ...]
     period: Period
 
     @classmethod
@@ -113,8 +114,8 @@ class DocumentProfile:
             )
         if not period.forms:
             period = Period(period.years, period.quarters, title_period.forms or head_period.forms[:1])
-        name_words = _words(rest)
-        return cls(document_id, name_words, _words(title_rest), _words(head), period)
+        initials = tuple(dict.fromkeys(text for text in (_initials(rest), _initials(title_rest)) if len(text) > 1))
+        return cls(document_id, _words(rest), _words(title_rest), _words(head), initials, period)
 
 
 def _clear_year(head: str) -> int:
@@ -131,6 +132,12 @@ def _words(text: str) -> tuple[str, ...]:
         if len(parts) > 1 and all(len(part) > 1 for part in parts):
             found += parts
     return tuple(dict.fromkeys(w for w in found if w and w not in _STOP and not (w.isdigit() and len(w) > 4)))
+
+
+def _initials(text: str) -> str:
+    """ "Johnson & Johnson" -> "jj"."""
+    words = [_bare(word) for word in _WORD.findall(text)]
+    return "".join(word[0] for word in words if word and word not in _STOP and not word[0].isdigit())
 
 
 @dataclass(frozen=True)
@@ -156,10 +163,8 @@ class DocumentPrior:
         self._sorted_names = sorted(self._lists[0])
         self._initials: dict[str, list[int]] = defaultdict(list)
         for i, profile in enumerate(self.profiles):
-            for words in (profile.name_words, profile.title_words):
-                initials = "".join(word[0] for word in words)
-                if len(initials) >= 2:
-                    self._initials[initials].append(i)
+            for initials in profile.initials:
+                self._initials[initials].append(i)
         self._years = np.asarray([max(p.period.years, default=0) for p in self.profiles], np.int32)
         self._any_period = any(p.period.years or p.period.forms for p in self.profiles)
 
@@ -167,9 +172,9 @@ class DocumentPrior:
         return len(self.profiles)
 
     def _idf(self, documents: Sequence[int]) -> float:
-        """0 for a word of every document, 1 for a word of one among many."""
+        """1 for a word of one document, small for a word of all: even then years and quarters may tell them apart."""
         n = len(self.profiles)
-        return float(np.log(n / len(documents)) / np.log(n)) if n > 1 else 0.0
+        return float(np.log((n + 1) / len(documents)) / np.log(n + 1))
 
     def match(self, question: str) -> DocumentMatch:
         """Score every document against the question's words, years, quarters and report kinds."""
@@ -180,13 +185,13 @@ class DocumentPrior:
         period, rest = read_period(question)
         found: dict[int, dict[str, float]] = defaultdict(dict)  # document -> word matched -> weight
         named: set[str] = set()
+        surest = 0.0
         for gram, parts, is_name_like in _grams(rest):
             for documents, quality in self._lookups(gram, len(parts), is_name_like):
                 weight = quality * self._idf(documents)
-                if weight <= 0.0 or len(documents) > max(1, n // 2):
-                    continue
                 if quality >= 0.5:
                     named.update(parts)
+                surest = max(surest, quality if is_name_like else 0.0)
                 for document in documents:
                     for part in parts:  # a glued match counts once for each of its words
                         share = weight / len(parts) * min(len(parts), 1.0 + 0.5 * (len(parts) - 1))
@@ -196,32 +201,36 @@ class DocumentPrior:
         best = float(total.max())
         if best <= 0.0:
             return DocumentMatch(total, frozenset())
-        # How sure: one exact rare name is enough; a lone word of a title page is not.
-        sure = min(1.0, best)
+        # How sure: one exact name is enough, however many documents carry it (their years differ); a lone word of a
+        # title page is not.
+        sure = min(1.0, max(best, surest))
         score = np.where(total > 0, (total / best) ** 2, 0.0) * sure
         if self._any_period and (period.years or period.quarters or period.forms):
             alive = np.flatnonzero(score > 0)
             for i in alive:
-                score[i] *= 0.5 + 0.5 * _period_fit(period, self.profiles[i].period)
+                score[i] *= 0.4 + 0.6 * _period_fit(period, self.profiles[i].period)
         return DocumentMatch(score.astype(np.float32), frozenset(named))
 
     def _lookups(self, gram: str, size: int, is_name_like: bool) -> list[tuple[list[int], float]]:
         names, titles, heads = self._lists
         results: list[tuple[list[int], float]] = []
+        strength = 1.0 if is_name_like else 0.75  # "Force" the article, or any force
         for word in dict.fromkeys((gram, _singular(gram))):
             if word in names:
-                results.append((names[word], 1.0))
+                results.append((names[word], strength))
             if word in titles:
-                results.append((titles[word], 0.8))
-        if len(gram) >= 3 and not any(quality == 1.0 for _, quality in results):
+                results.append((titles[word], 0.8 * strength))
+        if len(gram) >= 3 and not any(quality == strength for _, quality in results):
             by_length = self._beginning_with(gram)
             if by_length:
                 words, coverage = by_length
                 quality = 0.9 if is_name_like and (size > 1 or coverage >= 0.25) else 0.8 if coverage >= 0.75 else 0.0
                 if quality:
                     results.append((sorted({i for word in words for i in names[word]}), quality))
-        if size == 1 and is_name_like and not results and 2 <= len(gram) <= 5 and gram in self._initials:
-            results.append((self._initials[gram], 0.7))
+        if size == 1 and is_name_like and not results and 2 <= len(gram) <= 5:
+            short = re.sub(r"^(\w)n(\w)$", r"\1\2", gram)  # JnJ, PnG
+            if short in self._initials:
+                results.append((self._initials[short], 0.7))
         if size == 1 and gram in heads:
             results.append((heads[gram], 0.5 if is_name_like else 0.15))
         return results
@@ -241,7 +250,7 @@ def _grams(text: str) -> list[tuple[str, tuple[str, ...], bool]]:
     words = _WORD.findall(text)
     bare = [_bare(word) for word in words]
     shouted = text.upper() == text  # no telling names from the rest
-    capital = [word[0].isupper() or word[0].isdigit() for word in words]
+    capital = [any(letter.isupper() or letter.isdigit() for letter in word) for word in words]
     grams: dict[str, tuple[tuple[str, ...], bool]] = {}
     for i in range(len(words)):
         for j in range(i + 1, min(i + 4, len(words)) + 1):
@@ -250,10 +259,7 @@ def _grams(text: str) -> list[tuple[str, tuple[str, ...], bool]]:
             glued = "".join(bare[i:j])
             if len(glued) < 2:
                 continue
-            # The first word of a sentence is capitalised anyway; an upper-case one is still a name.
-            name_like = not shouted and all(
-                (capital[k] and (k > 0 or words[k].isupper() or j - i > 1)) or bare[k] in _STOP for k in range(i, j)
-            )
+            name_like = not shouted and all(capital[k] or bare[k] in _STOP for k in range(i, j))
             if glued not in grams or (name_like and not grams[glued][1]):
                 grams[glued] = (tuple(w for w in bare[i:j] if w not in _STOP), name_like)
     return [(glued, parts, name_like) for glued, (parts, name_like) in grams.items()]
@@ -263,12 +269,12 @@ def _period_fit(asked: Period, has: Period) -> float:
     """0..1: does a report of period `has` answer a question about `asked`?
 
     An annual report of year y shows y, y-1 and y-2, so the report of the last year asked for is best, later ones may
-    still do, and earlier ones cannot know.
+    still do, the one before can only forecast, and earlier ones cannot know.
     """
     fit = 1.0
     if asked.years and has.years:
         ahead = max(has.years) - max(asked.years)
-        fit *= {0: 1.0, 1: 0.55, 2: 0.35}.get(ahead, 0.4 if max(has.years) in asked.years else 0.05)
+        fit *= {0: 1.0, 1: 0.55, 2: 0.35, -1: 0.3}.get(ahead, 0.05)
     if asked.quarters:
         if has.quarters:
             fit *= 1.0 if set(asked.quarters) & set(has.quarters) else 0.3

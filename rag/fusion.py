@@ -23,18 +23,18 @@ NEAR_TERMS = 3  # two neighbours of the question are neighbours in the text if a
 class FusionWeights:
     """Log-odds per unit of each signal. Refit with `python -m rag.train_fusion`; keep to the printed values."""
 
-    cosine: float = 17.5  # per unit of cosine similarity
-    bm25: float = 0.08  # per point of BM25
-    coverage: float = 3.8  # share of the question's idf mass in the chunk, 0..1
-    pairs: float = 3.3  # share of idf mass in neighbouring words that stay neighbours, 0..1
-    window: float = 4.4  # share of idf mass inside the best WINDOW_TERMS terms, 0..1
-    cosine_information: float = 0.0  # the same, times word_information - 1
-    bm25_information: float = 0.0
-    window_information: float = 0.0
+    cosine: float = 13.007  # per unit of cosine similarity
+    bm25: float = 0.035  # per point of BM25
+    coverage: float = 4.792  # share of the question's idf mass in the chunk, 0..1
+    pairs: float = 3.488  # share of idf mass in neighbouring words that stay neighbours, 0..1
+    window: float = 6.15  # share of idf mass inside the best WINDOW_TERMS terms, 0..1
+    cosine_information: float = -6.309  # times (word_information - 1): the more the words tell, the less meaning counts
+    bm25_information: float = 0.111
+    window_information: float = 5.543
     document: float = 4.0  # a document that the question names (chosen on SQuAD train: more costs R@1 there)
     extra: float = 2.0  # per unit of another retriever's score
-    slope: float = 0.5  # score -> probability that the chunk answers
-    intercept: float = -8.0
+    slope: float = 0.471  # score -> probability that the chunk answers
+    intercept: float = -7.653
 
 
 def word_information(idf: np.ndarray) -> float:

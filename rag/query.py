@@ -49,18 +49,22 @@ _INSTRUCTION = re.compile(
     r"(?:decimal|answer|response|solution|percent\w*|units?|usd|millions?|billions?|thousands?|dollars?|words?|sentences?|place|step)\b"
     r"|(?:please )?(?:answer|respond|address|calculate|compute|base|utili[sz]e|use|rely|refer|focus|limit)\b.{0,80}\b"
     r"(?:information|line items?|resources?|statements?|data|judgments?|question|was asked|following|sheet|details)\b"
-    r"|(?:you are|act as|imagine|assume|pretend|suppose) .{0,40}\b(?:analyst|banker|expert|investor|assistant|accountant|advisor|lawyer|attorney)\b"
+    r"|(?:you are|act as|imagine|assume|pretend|suppose) .{0,40}"
+    r"\b(?:analyst|banker|expert|investor|assistant|accountant|advisor|lawyer|attorney)\b"
     r"|we (?:need|want|would like|have) to (?:calculate|compute|find|determine)\b.{0,120}\bmetric\b"
     r"|please help\b|think step by step|be (?:brief|concise|precise)\b|do not (?:guess|make)\b|keep it (?:short|brief)"
     r")",
     re.I,
 )  # fmt: skip
 _ANNOUNCED = re.compile(
-    r"(?:here(?:'|’)?s the question|here is the question|please answer the following question|the question is|question)\s*:\s*",
+    r"(?:here(?:'|’)?s the question|here is the question|please answer the following question"
+    r"|the question is|question)\s*:\s*",
     re.I,
 )
 _LEAD_IN = re.compile(  # "Using only the information within the balance sheet, how much ..."
-    r"^[^?]{0,260}?\b(?:statements?|sheets?|information|resources?|line items?|details|p&l|filing|data|report|document)\b[^?]{0,40}?[,:]\s*"
+    r"^[^?]{0,260}?"
+    r"\b(?:statements?|sheets?|information|resources?|line items?|details|p&l|filing|data|report|document)\b"
+    r"[^?]{0,40}?[,:]\s*"
     r"(?=(?:what|how|which|who|whose|when|where|why|did|does|do|is|are|was|were|has|have|can|could|by)\b)",
     re.I,
 )
@@ -116,7 +120,8 @@ def understand(question: str) -> Query:
 
 
 _ACCOUNTS_CONTEXT = re.compile(
-    r"\bfy ?'?\d{2,4}\b|\bfiscal\b|\bq[1-4]\b|\b(?:19|20)\d\d\b|\byear[- ](?:over|on|end)|\bquarter|\bratio\b|\bmargin\b|\busd\b|\$"
+    r"\bfy ?'?\d{2,4}\b|\bfiscal\b|\bq[1-4]\b|\b(?:19|20)\d\d\b|\byear[- ](?:over|on|end)"
+    r"|\bquarter|\bratio\b|\bmargin\b|\busd\b|\$"
     r"|\bmillions?\b|\bbillions?\b|\b10-?[kq]\b|\bannual report\b|\bturnover\b|\bbalance sheet|\bebitda?\b|\bcapex\b",
     re.I,
 )

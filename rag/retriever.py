@@ -88,10 +88,14 @@ class HybridRetriever(Retriever):
         if self.embedder is not None and index.vectors is not None:
             self.embedder.embed_query("warm up")
 
-    def search(self, question: str, top_k: int = 10) -> list[Hit]:
+    def current_index(self) -> CoarseIndex:
+        """The index as the next search would see it."""
+        return self._keeper.current()
+
+    def search(self, question: str, top_k: int = 10, *, documents: Sequence[str] | None = None) -> list[Hit]:
         """The best chunks, best first; [] for an empty question or workspace. Raises StoreError for a foreign embedder.
 
-        `Hit.score` falls along the list; it is the probability that a chunk answers, as far as this stage can tell.
+        `documents` (names or ids) restricts the search to these; unknown ones are passed over. `Hit.score` falls along the list; it is the probability that a chunk answers, as far as this stage can tell.
         """
         started = time.perf_counter()
         self._local.timings_ms = {"embed": 0.0, "coarse": 0.0, "total": 0.0}
@@ -99,7 +103,7 @@ class HybridRetriever(Retriever):
             return []
         for _ in range(3):
             try:
-                hits = self._search(question, top_k)
+                hits = self._search(question, top_k, documents)
                 break
             except NotFoundError:  # a document was removed between reading the index and reading its text
                 continue
@@ -110,14 +114,14 @@ class HybridRetriever(Retriever):
         timings["coarse"], timings["total"] = total - timings["embed"], total
         return hits
 
-    def _search(self, question: str, top_k: int) -> list[Hit]:
+    def _search(self, question: str, top_k: int, documents: Sequence[str] | None) -> list[Hit]:
         index = self._keeper.current()
         words = index.words
         if not len(words):
             return []
         query = understand(question)
         vector = self._embed(query.core) if index.vectors is not None else None
-        run = _Run(self, index, query, vector)
+        run = _Run(self, index, query, vector, documents)
         rows, scores = run.rank(max(READ, 3 * top_k))
         rows, scores = _spread(run, rows, scores)
         rows, scores = run.with_statement_pages(rows, scores, top_k)
@@ -135,12 +139,26 @@ class HybridRetriever(Retriever):
 class _Run:
     """One search: what is known of the question and of the rows looked at so far."""
 
-    def __init__(self, owner: HybridRetriever, index: CoarseIndex, query: Query, vector: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        owner: HybridRetriever,
+        index: CoarseIndex,
+        query: Query,
+        vector: np.ndarray | None,
+        documents: Sequence[str] | None,
+    ) -> None:
         self.owner, self.index, self.words, self.query, self.vector = owner, index, index.words, query, vector
         self.terms = query_terms(query.core)
         self.lexical = index.words.lexical.score(self.terms)
         self.information = word_information(self.lexical.idf)
-        self.match = index.words.prior.match(query.text)
+        if documents is None:
+            self.lean = index.words.prior.match(query.text).score
+        else:
+            chosen = set(documents)
+            self.lean = np.array(
+                [float(bool({entry.name, entry.document_id} & chosen)) for entry in index.words.documents], np.float32
+            )
+        self.only = documents is not None  # nothing outside the documents that the lean points at
         self._chunks: dict[int, Chunk] = {}
         self._extra: dict[int, float] = {}
 
@@ -162,11 +180,13 @@ class _Run:
 
     def _candidates(self) -> Iterable[int]:
         depth = self.owner.settings.depth
-        found = set(_best(self.lexical.bm25, depth))
-        if self.vector is not None and self.index.vectors is not None:
-            _, positions = self.index.vectors.index.search(self.vector, depth)
-            rows = self.index.vectors.rows[positions]
-            found.update(int(row) for row in rows[rows >= 0])
+        found: set[int] = set()
+        if not self.only:
+            found.update(_best(self.lexical.bm25, depth))
+            if self.vector is not None and self.index.vectors is not None:
+                _, positions = self.index.vectors.index.search(self.vector, depth)
+                rows = self.index.vectors.rows[positions]
+                found.update(int(row) for row in rows[rows >= 0])
         favoured = self._favoured_rows()
         if len(favoured):
             found.update(int(favoured[i]) for i in _best(self.lexical.bm25[favoured], depth // 2))
@@ -176,18 +196,18 @@ class _Run:
         for retriever in self.owner.extra:
             for hit in retriever.search(self.query.text, depth):
                 row = self.words.row_of(hit.chunk.chunk_id)
-                if row >= 0:
+                if row >= 0 and not (self.only and self.lean[self.words.document_of[row]] <= 0.0):
                     self._extra[row] = max(self._extra.get(row, 0.0), hit.score)
         found.update(self._extra)
         return found
 
     def _favoured_rows(self) -> np.ndarray:
-        best = float(self.match.score.max(initial=0.0))
+        best = float(self.lean.max(initial=0.0))
         if best <= 0.0:
             return np.zeros(0, np.int64)
-        chosen = np.flatnonzero(self.match.score >= FAVOURED * best)
+        chosen = np.flatnonzero(self.lean >= FAVOURED * best)
         starts, ends = self.words.document_rows[chosen], self.words.document_rows[chosen + 1]
-        if (ends - starts).sum() > min(FAVOURED_CHUNKS, max(1, len(self.words) - 1)):
+        if not self.only and (ends - starts).sum() > min(FAVOURED_CHUNKS, max(1, len(self.words) - 1)):
             return np.zeros(0, np.int64)
         return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
 
@@ -200,7 +220,7 @@ class _Run:
             signals.cosine[:] = np.where(known, cosine, np.median(cosine[known]) if known.any() else 0.0)
         signals.bm25[:] = self.lexical.bm25[rows]
         signals.coverage[:] = self.lexical.coverage[rows]
-        signals.document[:] = self.match.score[self.words.document_of[rows]]
+        signals.document[:] = self.lean[self.words.document_of[rows]]
         if self._extra:
             signals.extra[:] = [self._extra.get(int(row), 0.0) for row in rows]
         return signals
@@ -226,7 +246,7 @@ class _Run:
         before: list[list[int]] = []
         after: list[list[int]] = []
         for facet in self.query.facets:
-            pages = find_statement_pages(facet, self.words, self.match.score)
+            pages = find_statement_pages(facet, self.words, self.lean, only=self.only)
             (before if facet.named else after).append([page.chunk_row for page in pages[:top_k]])
         if not any(before) and not any(after):
             return rows, scores

@@ -37,8 +37,11 @@ class StatementPage:
     score: float
 
 
-def find_statement_pages(facet: Facet, words: WordSide, document_score: np.ndarray) -> list[StatementPage]:
-    """Pages for a facet, best first. `document_score` (documents,) 0..1 leans towards documents.
+def find_statement_pages(
+    facet: Facet, words: WordSide, document_score: np.ndarray, *, only: bool = False
+) -> list[StatementPage]:
+    """Pages for a facet, best first. `document_score` (documents,) 0..1 leans towards documents; with `only`, those
+    of score 0 are left out.
 
     Only documents of more than one page have pages in this sense.
     """
@@ -46,6 +49,8 @@ def find_statement_pages(facet: Facet, words: WordSide, document_score: np.ndarr
     terms = query_terms(" ".join((facet.statement.titles[0], *facet.lines)))
     scores = lexical.score(terms)
     paged = np.array([entry.pages > 1 for entry in words.documents], bool)
+    if only:
+        paged &= document_score > 0
     lean = W_DOCUMENT * document_score
     total = np.where(
         paged[words.document_of] & (scores.bm25 > 0), W_BM25 * scores.bm25 + lean[words.document_of], -np.inf
