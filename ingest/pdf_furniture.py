@@ -28,6 +28,7 @@ class _Candidate:
     line: int  # index of the line on its page
     key: tuple[str, bool, int]  # text without numbers, top or bottom, height in 6-point steps
     numbers: tuple[str, ...]
+    in_margin: bool
 
 
 def line_text(words: Words, line: Line) -> str:
@@ -68,8 +69,10 @@ def find_furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[Fur
         elif not _repeats(text, members, bool(counting), len(pages)):
             continue
         for member in chosen:
+            if not member.in_margin and member not in counting:
+                continue
             drop[member.page].add(member.line)
-            if member in counting and len(text) <= 12:
+            if member in counting and len(text) <= 60:
                 labels[member.page] = labels[member.page] or counting[member]
     return [
         Furniture(frozenset(_only_outermost(lines, dropped)), label)
@@ -86,14 +89,13 @@ def _candidates(index: int, words: Words, lines: list[Line], height: float) -> l
             top, bottom = _from_top(lines[i], height)
             text = line_text(words, lines[i])
             key = _NUMBER.sub("#", text.lower()).replace(" ", "")
-            bare = not key.strip(_BARE)
+            numbered = "#" in key and i == ranked[0]
             outside = bottom <= MARGIN_SHARE * height if at_top else top >= (1 - MARGIN_SHARE) * height
             # A page number may also follow the text wherever that ends (filings made from web pages).
-            if len(text) > 200 or not (outside or (bare and i == ranked[0])):
+            if len(text) > 200 or not (outside or numbered):
                 continue
-            found.append(
-                _Candidate(index, i, (key, at_top, 0 if bare else round(top / 6)), tuple(_NUMBER.findall(text)))
-            )
+            place = 0 if numbered else round(top / 6)
+            found.append(_Candidate(index, i, (key, at_top, place), tuple(_NUMBER.findall(text)), outside))
     return found
 
 

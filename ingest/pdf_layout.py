@@ -25,6 +25,7 @@ class Line:
     top: float
     x1: float
     bottom: float
+    last_x0: float  # left edge of the last cell
     cells: int  # stretches of text with wide gaps between: 1 for prose, more for a row of a table
     size: float  # points
     bold: bool
@@ -237,12 +238,13 @@ def _rows(runs: _Runs, index: np.ndarray, zone: int, turn: int) -> list[Line]:
 def _line(runs: _Runs, cells: list[int], zone: int, turn: int) -> Line:
     top, bottom = min(float(runs.top[c]) for c in cells), max(float(runs.bottom[c]) for c in cells)
     height = max(float(runs.bottom[c] - runs.top[c]) for c in cells)
-    wide_gaps, reach = 0, float(runs.x1[cells[0]])
+    wide_gaps, reach, last_x0 = 0, float(runs.x1[cells[0]]), float(runs.x0[cells[0]])
     for position, cell in enumerate(cells[1:], start=1):
         gap = float(runs.x0[cell]) - reach
         bullet = position == 1 and len(runs.words[cells[0]]) == 1 and reach - float(runs.x0[cells[0]]) < 2.2 * height
         if gap > 1.3 * height and not bullet:
             wide_gaps += 1
+            last_x0 = float(runs.x0[cell])
         reach = max(reach, float(runs.x1[cell]))
     widest = max(cells, key=lambda c: float(runs.x1[c] - runs.x0[c]))
     lettered = [c for c in cells if runs.x1[c] - runs.x0[c] > 1.5 * height] or cells
@@ -252,6 +254,7 @@ def _line(runs: _Runs, cells: list[int], zone: int, turn: int) -> Line:
         top=top,
         x1=reach,
         bottom=bottom,
+        last_x0=last_x0,
         cells=1 + wide_gaps,
         size=float(runs.size[widest]),
         bold=all(bool(runs.bold[c]) for c in lettered),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,7 +133,11 @@ def _separator(words: Words, above: Line, below: Line, margins: dict[int, float]
     if wide or abs(above.size - below.size) > 0.12 * max(above.size, below.size):
         return "\n\n"
     if above.cells > 1:
-        return "\n"
+        # A line right under the last cell of a row, which was full, goes on in that cell.
+        under = abs(below.x0 - above.last_x0) < 0.5 * below.height and below.x0 > above.x0 + 1.5 * below.height
+        prose = under and below.cells == 1 and above.x1 - above.last_x0 > 8 * below.height
+        cell = replace(above, x0=above.last_x0)
+        return " " if prose and _flows(words, cell, below, first, last, margins[above.zone]) else "\n"
     # What goes on in small letters belongs to the line above: wrapped prose, a bold lead-in, a wrapped label whose
     # figures stand beside its last line.
     if first[0].islower() and not _SENTENCE_END.search(last) and below.x0 < above.x0 + 3 * below.height:
