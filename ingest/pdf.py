@@ -69,6 +69,9 @@ def read_pdf(
         with PDFIUM_LOCK:
             total = len(pdf)
             outline = _outline(pdf) if total else []
+            has_forms = pdf.get_formtype() != pdfium_c.FORMTYPE_NONE
+            if has_forms:
+                pdf.init_forms()
             information = pdf.get_metadata_dict(skip_empty=True) if total else {}
         if not total:
             raise DocumentError(f"{name} has no pages", remedy=REPAIR_REMEDY)
@@ -79,7 +82,7 @@ def read_pdf(
             )
         readings, labels = [], []
         for index in range(total):
-            readings.append(_read_page(pdf, index))
+            readings.append(_read_page(pdf, index, has_forms))
             with PDFIUM_LOCK:
                 labels.append(_clean(pdf.get_page_label(index)))
             if on_page is not None:
@@ -133,10 +136,14 @@ def render_page(path: Path, page: int, *, scale: float = 1.5) -> Image.Image:
             raise DocumentError(f"page {page} of {path.name} cannot be drawn: {error}", remedy=REPAIR_REMEDY) from error
 
 
-def _read_page(pdf: pypdfium2.PdfDocument, index: int) -> _Reading:
+def _read_page(pdf: pypdfium2.PdfDocument, index: int, has_forms: bool) -> _Reading:
     try:
         with open_page(pdf, index) as page:
-            raw = read_words(page)
+            flattened = has_forms and page.flatten() == pdfium_c.FLATTEN_SUCCESS
+            raw = None if flattened else read_words(page)
+        if raw is None:  # what is filled into form fields is text of the page once it has been loaded again
+            with open_page(pdf, index) as page:
+                raw = read_words(page)
         lines = read_lines(raw.words)
     except (pypdfium2.PdfiumError, ValueError, ArithmeticError, IndexError, MemoryError) as error:
         log.debug("page %d failed", index + 1, exc_info=True)

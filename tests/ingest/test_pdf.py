@@ -264,6 +264,19 @@ def test_headings_come_from_the_outline_or_else_from_type(tmp_path: Path) -> Non
         assert document.headings[0].level < document.headings[1].level
 
 
+def test_what_is_filled_into_a_form_is_read_where_it_is_shown(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        set_column(canvas, prose(1, 60), 72, 700, 468)
+        canvas.drawString(72, 500, "Name of tenant:")
+        canvas.acroForm.textfield(name="tenant", value="Ann Hale", x=160, y=495, width=200, height=18, fontSize=11)
+
+    path = make_pdf(tmp_path / "form.pdf", [draw])
+    page = read(path).pages[0]
+    assert "Name of tenant: Ann Hale" in page.text
+    ((x0, y0, x1, y1),) = boxes_for_range(page, page.text.index("Ann"), page.text.index("Hale") + 4)
+    assert 158 < x0 < x1 < 362 and 490 < y0 < y1 < 516
+
+
 def test_page_labels_and_metadata_come_from_the_file(tmp_path: Path) -> None:
     plain = make_pdf(tmp_path / "plain.pdf", [lease_page(n) for n in (1, 2, 3)])
     writer = pypdf.PdfWriter(clone_from=plain)
