@@ -35,6 +35,7 @@ from core.errors import (
     StoreError,
     UsageError,
 )
+from rag.output import search_to_json
 from web import speech
 from web.examples import EXAMPLE
 from web.page_view import page_image, page_json
@@ -196,8 +197,6 @@ def image(workspace: str, document: str, assistant: Lectern, page: int = 1, v: s
 
 @router.post("/api/workspaces/{workspace}/search")
 def search(workspace: str, query: SearchQuery, assistant: Lectern) -> dict[str, Any]:
-    from rag.output import search_to_json
-
     hits, timings_ms = assistant.engine(workspace).search(query.question, query.top_k)
     return search_to_json(query.question, hits, timings_ms)
 

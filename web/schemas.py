@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import LecternError
 from ingest.types import DocumentInfo
+from rag.output import citation_to_json
 from rag.types import Answer, Citation, Hit
 from web.inbox import Upload
 
@@ -82,6 +83,7 @@ def document_json(info: DocumentInfo) -> dict[str, Any]:
         "chunks": info.chunks,
         "embedded": info.embedded,
         "size": info.size,
+        "aliases": list(info.aliases),
         "reason": info.reason,
         "remedy": info.remedy,
         "problems": [{"page": p.page, "reason": p.reason, "remedy": p.remedy} for p in info.problems[:50]],
@@ -89,18 +91,8 @@ def document_json(info: DocumentInfo) -> dict[str, Any]:
 
 
 def citation_json(citation: Citation, *, sheets: bool) -> dict[str, Any]:
-    return {
-        "n": citation.n,
-        "document": citation.document,
-        "page": citation.page,
-        "quote": citation.quote,
-        "start": citation.start,
-        "end": citation.end,
-        "boxes": [list(box) for box in citation.boxes],
-        "verified": citation.verified,
-        "score": round(citation.score, 4),
-        "sheets": sheets,
-    }
+    """As the command line prints it, and whether there is a sheet to open."""
+    return {**citation_to_json(citation), "sheets": sheets}
 
 
 def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The events of an answer as the page receives them: text, citations, pieces of sound, the finished answer.
 
+{"type": "waking"}                                           models are still being loaded: this takes longer
 {"type": "text", "text"}                                     a piece of the answer
 {"type": "citation", "citation"}                             of a marker in the text so far
 {"type": "audio", "pcm", "sample_rate", "sentence", "citations"}    the latter two on a sentence's first piece only
@@ -46,6 +47,8 @@ def answer_events(
     from rag.extractive import NOTHING_FOUND
 
     opened = assistant.workspace(workspace)
+    if not assistant.ready.is_set():
+        yield {"type": "waking"}
     sheets = _Sheets(opened)
     written = ""
     for event in _events(assistant, assistant.stream(question, workspace, history=history), speak):

@@ -174,6 +174,7 @@ export function mount(root, { example }) {
       const history = turns.slice(-HISTORY_TURNS).flatMap((past) => [["user", past.question], ["assistant", past.answer.answer]]);
       const response = await postJson(url("/ask"), { question, history, speak: aloud }, { signal: controller.signal });
       for await (const event of lines(response)) {
+        if (event.type === "waking") body.querySelector(".lec-thinking")?.firstChild.replaceWith("Waking up, which takes a moment after a start");
         if (event.type === "text") text += event.text;
         if (event.type === "citation") citations.push(event.citation);
         if (event.type === "audio" && aloud && running === mine) player.push(event);

@@ -128,6 +128,7 @@ export function mount(root, { suffixes, maxFileMb }) {
           list.querySelector(`[data-key="${CSS.escape(`keep ${name}`)}"]`)?.focus();
         }, { "data-key": `remove ${name}`, class: "lec-icon-button lec-remove" })),
       bar,
+      entry.aliases?.length ? h("p", { class: "lec-remedy" }, `The same file as ${entry.aliases.join(", ")}`) : null,
       entry.remedy ? h("p", { class: "lec-remedy" }, entry.remedy) : null,
       entry.problems?.length ? h("details", { class: "lec-problems" },
         h("summary", {}, `${plural(entry.problems.length, "page")} could not be read`),

@@ -2,7 +2,7 @@
 
 import { getJson, Problem, url } from "./client.js";
 import { h, icon, iconButton, notice } from "./dom.js";
-import { emit, on } from "./state.js";
+import { emit, isNarrow, on, tabNews } from "./state.js";
 
 export function mount(root) {
   let view = null; // {document, page, pages, citation, citations}
@@ -53,6 +53,7 @@ export function mount(root) {
     if (mine !== ticket) return;
     view = { ...wanted, page: sheet.page, pages: sheet.pages };
     emit("cited", marked);
+    if (isNarrow() && document.body.dataset.region !== "page") tabNews("page");
     name.textContent = title;
     name.title = title;
     tools.hidden = false;

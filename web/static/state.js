@@ -41,6 +41,11 @@ export function showRegion(name) {
   document.body.dataset.region = name;
   for (const tab of document.querySelectorAll(".lec-tabs [role=tab]")) {
     tab.setAttribute("aria-selected", String(tab.dataset.region === name));
+    if (tab.dataset.region === name) delete tab.dataset.news;
   }
+}
+// A dot on a tab: something new waits behind it.
+export function tabNews(name) {
+  for (const tab of document.querySelectorAll(`.lec-tabs [data-region=${name}]`)) tab.dataset.news = "yes";
 }
 export const isNarrow = () => matchMedia("(max-width: 860px)").matches;
