@@ -98,13 +98,12 @@ def _packed_size(records: int, bits: int) -> int:
 def _unpack(packed: np.ndarray, records: int, widths: list[int]) -> list[np.ndarray]:
     """Fields of bit-packed little-endian records, each (records,) int64."""
     padded = np.concatenate([packed[: _packed_size(records, sum(widths))], np.zeros(8, np.uint8)])
+    words = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))  # the eight bytes from each byte on
     fields, offset = [], 0
     for width in widths:
         bits = np.arange(records, dtype=np.int64) * sum(widths) + offset
-        window = np.zeros(records, dtype=np.uint64)
-        for byte in range((width + 7 + 7) // 8):
-            window |= padded[(bits >> 3) + byte].astype(np.uint64) << np.uint64(8 * byte)
-        fields.append(((window >> (bits & 7).astype(np.uint64)) & np.uint64((1 << width) - 1)).astype(np.int64))
+        field = (words[bits >> 3] >> (bits & 7).astype(np.uint64)) & np.uint64((1 << width) - 1)
+        fields.append(field.astype(np.int64))
         offset += width
     return fields
 
@@ -143,11 +142,13 @@ def _quantise(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _pack(fields: list[tuple[np.ndarray, int]], records: int) -> bytes:
     """The inverse of `_unpack`; records that a field does not reach are zero."""
     total = sum(width for _, width in fields)
-    bits = np.zeros((records, total), dtype=np.uint8)
+    packed = np.zeros(_packed_size(records, total), dtype=np.uint8)
     offset = 0
     for values, width in fields:
-        for bit in range(width):
-            bits[: len(values), offset + bit] = (values >> bit) & 1
+        bits = np.arange(len(values), dtype=np.int64) * total + offset
+        shifted = values << (bits & 7)
+        for byte in range((width + 14) // 8):
+            # one field's records lie at least two bytes apart, so no byte is addressed twice in one step
+            packed[(bits >> 3) + byte] |= ((shifted >> (8 * byte)) & 0xFF).astype(np.uint8)
         offset += width
-    packed = np.packbits(bits.reshape(-1), bitorder="little")
-    return packed.tobytes().ljust(_packed_size(records, total), b"\0")
+    return packed.tobytes()
