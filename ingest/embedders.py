@@ -105,7 +105,7 @@ def load_token_counter(settings: EmbedderSettings) -> Callable[[str], int]:
 def _token_counter(model: str) -> Callable[[str], int]:
     from tokenizers import Tokenizer
 
-    source = _model_source(model)
+    source = model_source(model)
     try:
         local = Path(source) / "tokenizer.json"
         if not local.is_file():
@@ -196,7 +196,7 @@ class SentenceTransformerEmbedder:
         if self._count_tokens is None:
             tokenizer = self._model.tokenizer
             backend = getattr(tokenizer, "backend_tokenizer", None)
-            if backend is not None and (Path(_model_source(self._settings.model)) / "tokenizer.json").is_file():
+            if backend is not None and (Path(model_source(self._settings.model)) / "tokenizer.json").is_file():
                 self._count_tokens = load_token_counter(self._settings)
             else:
                 self._count_tokens = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
@@ -240,8 +240,8 @@ def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[
     return batches
 
 
-def _model_source(model: str) -> str:
-    """A folder or a hub id."""
+def model_source(model: str) -> str:
+    """The folder or hub id that holds a model's files. Raises UsageError, ModelError."""
     if not model.startswith("bundled:"):
         path = Path(model).expanduser()
         return str(path) if path.is_dir() else model
@@ -268,7 +268,7 @@ def _load_sentence_transformer(model: str, device: torch.device, dtype: torch.dt
     from sentence_transformers import SentenceTransformer
 
     try:
-        loaded = SentenceTransformer(_model_source(model), device=str(device), model_kwargs={"dtype": dtype})
+        loaded = SentenceTransformer(model_source(model), device=str(device), model_kwargs={"dtype": dtype})
     except (UsageError, ModelError):
         raise
     except Exception as error:  # hub, file and weight errors come from a dozen unrelated classes

@@ -24,7 +24,6 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,8 +36,10 @@ from core.errors import NotFoundError, StoreError, UsageError
 from ingest import lexical, schema
 from ingest.embedders import passage_text
 from ingest.originals import IncomingFile, Originals
-from ingest.prepared import PreparedDocument, unpack_text, unpack_words
-from ingest.types import Box, Chunk, DocumentInfo, Heading, Page, PageProblem
+from ingest.prepared import PreparedDocument
+from ingest.records import find_document, to_failed_info, to_info, to_page
+from ingest.text_cache import TextCache
+from ingest.types import Box, Chunk, DocumentInfo, Heading, Page
 
 _NAME = re.compile(r"[^\W_](?:[\w .-]{0,62}[\w-])?")
 ContentState = Literal["stored", "failed", "outdated"]
@@ -63,7 +64,7 @@ class Workspace:
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._texts = _TextCache(_TEXT_CACHE_CHARACTERS)
+        self._texts = TextCache(_TEXT_CACHE_CHARACTERS)
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -159,25 +160,25 @@ class Workspace:
                 aliases.setdefault(row["document"], []).append(row["name"])
             infos = []
             for row in connection.execute("SELECT * FROM documents"):
-                infos.append(_info(row, failures.pop(row["name"], None), tuple(aliases.get(row["rowid"], ()))))
-        infos.extend(_failed_info(row) for row in failures.values())
+                infos.append(to_info(row, failures.pop(row["name"], None), tuple(aliases.get(row["rowid"], ()))))
+        infos.extend(to_failed_info(row) for row in failures.values())
         return sorted(infos, key=lambda info: info.name)
 
     def document(self, name_or_id: str) -> DocumentInfo:
         """One document. Raises NotFoundError with the nearest names."""
         with self._reading() as connection:
-            row = _find(connection, name_or_id)
+            row = find_document(connection, name_or_id)
             if row is not None:
                 failure = connection.execute("SELECT * FROM failures WHERE name = ?", (row["name"],)).fetchone()
                 named = connection.execute("SELECT name FROM aliases WHERE document = ? ORDER BY 1", (row["rowid"],))
-                return _info(row, failure, tuple(alias["name"] for alias in named))
+                return to_info(row, failure, tuple(alias["name"] for alias in named))
             failure = connection.execute("SELECT * FROM failures WHERE name = ?", (name_or_id,)).fetchone()
             if failure is not None:
-                return _failed_info(failure)
+                return to_failed_info(failure)
             raise self._not_found(connection, name_or_id)
 
     def _row(self, connection: sqlite3.Connection, name_or_id: str) -> sqlite3.Row:
-        row = _find(connection, name_or_id)
+        row = find_document(connection, name_or_id)
         if row is None:
             raise self._not_found(connection, name_or_id)
         return row
@@ -204,7 +205,7 @@ class Workspace:
             ).fetchone()
         if row is None:
             raise NotFoundError(f"{info['name']} has no page {number}", remedy=f"Its pages are 1 to {info['pages']}")
-        return _page(row)
+        return to_page(row)
 
     def pages(self, document: str) -> Iterator[Page]:
         """Its pages in order, one at a time in memory. If the document is replaced meanwhile, iteration ends early."""
@@ -223,7 +224,7 @@ class Workspace:
                 ).fetchone()
             if page is None:
                 return
-            yield _page(page)
+            yield to_page(page)
 
     def headings(self, document: str) -> list[Heading]:
         with self._reading() as connection:
@@ -333,7 +334,9 @@ class Workspace:
         with self._reading() as connection:
             rows = None
             if documents is not None:
-                rows = [row["rowid"] for row in (_find(connection, name) for name in documents) if row is not None]
+                rows = [
+                    row["rowid"] for row in (find_document(connection, name) for name in documents) if row is not None
+                ]
             return lexical.search(connection, terms, limit, documents=rows, context_weight=context_weight)
 
     def document_frequency(self, terms: Sequence[str]) -> dict[str, int]:
@@ -581,7 +584,7 @@ class Workspace:
         While the same content has a further name, that name takes its place. Raises NotFoundError.
         """
         with self._writing() as connection:
-            row = _find(connection, name_or_id)
+            row = find_document(connection, name_or_id)
             if row is None:
                 if not connection.execute("DELETE FROM failures WHERE name = ?", (name_or_id,)).rowcount:
                     raise self._not_found(connection, name_or_id)
@@ -659,88 +662,6 @@ def delete_workspace(home: Path, name: str) -> None:
     path = workspace_path(home, name)
     with schema.translated(path / schema.DATABASE):
         shutil.rmtree(path)
-
-
-class _TextCache:
-    """Texts of pages by (document row, page number). Row ids are never used twice, so nothing goes stale."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity  # characters
-        self._size = 0
-        self._texts: OrderedDict[tuple[int, int], str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, connection: sqlite3.Connection, document: int, page: int) -> str:
-        key = (document, page)
-        with self._lock:
-            if key in self._texts:
-                self._texts.move_to_end(key)
-                return self._texts[key]
-        row = connection.execute("SELECT text FROM pages WHERE document = ? AND number = ?", key).fetchone()
-        text = unpack_text(row["text"])
-        with self._lock:
-            if key not in self._texts:
-                self._texts[key] = text
-                self._size += len(text)
-            while self._size > self._capacity and len(self._texts) > 1:
-                self._size -= len(self._texts.popitem(last=False)[1])
-        return text
-
-    def drop(self, document: int) -> None:
-        with self._lock:
-            for key in [key for key in self._texts if key[0] == document]:
-                self._size -= len(self._texts.pop(key))
-
-
-def _find(connection: sqlite3.Connection, name_or_id: str) -> sqlite3.Row | None:
-    for condition in ("name = ?", "rowid = (SELECT document FROM aliases WHERE name = ?)", "document_id = ?"):
-        row = connection.execute(f"SELECT * FROM documents WHERE {condition}", (name_or_id,)).fetchone()
-        if row is not None:
-            return row
-    return None
-
-
-def _page(row: sqlite3.Row) -> Page:
-    ranges, boxes = unpack_words(row["words"])
-    return Page(row["number"], unpack_text(row["text"]), row["width"], row["height"], row["label"], ranges, boxes)
-
-
-def _info(row: sqlite3.Row, failure: sqlite3.Row | None, aliases: tuple[str, ...]) -> DocumentInfo:
-    return DocumentInfo(
-        document_id=row["document_id"],
-        name=row["name"],
-        title=row["title"],
-        media_type=row["media_type"],
-        status="embedded" if row["embedded"] >= row["chunks"] else "searchable",
-        pages=row["pages"],
-        chunks=row["chunks"],
-        embedded=row["embedded"],
-        sha256=row["sha256"],
-        size=row["size"],
-        added_at=row["added_at"],
-        reason=f"the newer version could not be read: {failure['reason']}" if failure is not None else "",
-        remedy=failure["remedy"] if failure is not None else "",
-        problems=tuple(PageProblem(*problem) for problem in json.loads(row["problems"])),
-        aliases=aliases,
-    )
-
-
-def _failed_info(row: sqlite3.Row) -> DocumentInfo:
-    return DocumentInfo(
-        document_id="",
-        name=row["name"],
-        title=row["name"],
-        media_type="",
-        status="failed",
-        pages=0,
-        chunks=0,
-        embedded=0,
-        sha256=row["sha256"],
-        size=row["size"],
-        added_at=row["failed_at"],
-        reason=row["reason"],
-        remedy=row["remedy"],
-    )
 
 
 def _now() -> str:
