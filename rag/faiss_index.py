@@ -23,7 +23,7 @@ from core.runtime import require
 logger = logging.getLogger(__name__)
 
 RESCORE = 4  # candidates taken from the compressed index, per hit wanted
-TRAIN_PER_LIST = 64  # training vectors per inverted list; FAISS warns under 39
+TRAIN_PER_LIST, MIN_TRAIN_PER_LIST = 64, 40  # training vectors per inverted list; FAISS warns under 39
 PROBE_SHARE = 1 / 16  # of the lists, looked into per question
 MIN_PROBES = 16
 
@@ -112,7 +112,7 @@ class FaissIndex:
             if n:
                 index.add(np.ascontiguousarray(self.vectors, np.float32))
             return index
-        lists = int(2 ** np.round(np.log2(max(4.0, 4 * np.sqrt(n)))))
+        lists = int(2 ** np.floor(np.log2(max(4.0, min(5 * np.sqrt(n), n / MIN_TRAIN_PER_LIST)))))
         logger.info("training a compressed index: %d vectors, %d lists", n, lists)
         index = faiss.index_factory(dim, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         sample = np.random.default_rng(0).choice(n, min(n, lists * TRAIN_PER_LIST), replace=False)
