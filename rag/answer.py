@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
 from core.settings import AnswerSettings, LocatorSettings
@@ -25,6 +25,9 @@ from rag.extractive import answer_lines, choose_spans, refusal_lines
 from rag.prompts import SYSTEM, build_prompt
 from rag.support import support_features
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
+
+if TYPE_CHECKING:
+    from ingest.embedders import Embedder
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +83,13 @@ class AnswerEngine:
     def __init__(
         self, retriever: Retriever, locator: Locator, *, workspace: AnswerStore, generator: TextGenerator | None = None,
         settings: AnswerSettings | None = None, locator_settings: LocatorSettings | None = None,
-        weights: Calibration | None = None,
+        weights: Calibration | None = None, embedder: Embedder | None = None,
     ) -> None:  # fmt: skip
-        """`generator` None: extractive answers. `weights` None: the calibration that is shipped."""
+        """`generator` None: extractive answers. `weights` None: the calibration that is shipped.
+
+        `embedder` sharpens the confidence; it should remember what the locator has read (rag/engine.py).
+        """
+        self.embedder = embedder
         self.retriever = retriever
         self.locator = locator
         self.workspace = workspace
@@ -129,7 +136,7 @@ class AnswerEngine:
             yield draft.event(blocked)
             yield draft.finish(self._model_name, refused=True)
             return
-        features = support_features(_searchable(question), draft.hits, self.workspace)
+        features = support_features(_searchable(question), draft.hits, self.workspace, self.embedder)
         draft.confidence = self.weights.refusal.probability(features)
         if self.generator is None:
             yield from self._quote(draft)

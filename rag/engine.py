@@ -7,8 +7,6 @@ print(engine.answer("When does the lease end?").text)
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ import numpy as np
 from core.errors import LecternError, ModelError
 from core.settings import Settings
 from rag.answer import AnswerEngine
+from rag.recent import Recent
 from rag.sentence_locator import SentenceLocator
 from rag.types import Locator
 
@@ -31,7 +30,10 @@ TRAINED_LOCATOR = Path(__file__).parents[1] / "models" / "locator"
 
 
 class LazyEmbedder:
-    """The embedder of the settings, loaded at its first use, that remembers the latest questions' vectors."""
+    """The embedder of the settings, loaded at its first use, that remembers the latest questions and sentences.
+
+    Retriever, locator and the check for support ask for the same texts: each is embedded once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         from ingest.embedders import embedder_name
@@ -39,8 +41,8 @@ class LazyEmbedder:
         self._settings = settings
         self.name = embedder_name(settings.embedder)
         self._dim = 0
-        self._queries: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._queries: Recent[np.ndarray] = Recent(64)
+        self._passages: Recent[np.ndarray] = Recent(4096)
 
     def load(self) -> Embedder:
         from ingest.embedders import load_embedder
@@ -58,19 +60,19 @@ class LazyEmbedder:
         self._dim = value
 
     def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
-        return self.load().embed_passages(texts)
+        vectors = {text: self._passages.get(text) for text in texts}
+        if missing := [text for text, vector in vectors.items() if vector is None]:
+            for text, vector in zip(missing, self.load().embed_passages(missing), strict=True):
+                vectors[text] = vector
+                self._passages.put(text, vector)
+        found = [vector for text in texts if (vector := vectors[text]) is not None]
+        return np.stack(found) if found else np.zeros((0, self.dim), np.float32)
 
     def embed_query(self, text: str) -> np.ndarray:
-        """Retriever and locator ask for the same question: it is embedded once."""
-        with self._lock:
-            if text in self._queries:
-                self._queries.move_to_end(text)
-                return self._queries[text]
-        vector = self.load().embed_query(text)
-        with self._lock:
-            self._queries[text] = vector
-            if len(self._queries) > 64:
-                self._queries.popitem(last=False)
+        vector = self._queries.get(text)
+        if vector is None:
+            vector = self.load().embed_query(text)
+            self._queries.put(text, vector)
         return vector
 
     def count_tokens(self, text: str) -> int:
@@ -90,6 +92,7 @@ def build_engine(workspace: Workspace, settings: Settings) -> AnswerEngine:
         generator=build_generator(settings.answer, device=settings.device),
         settings=settings.answer,
         locator_settings=settings.locator,
+        embedder=embedder,
     )
 
 

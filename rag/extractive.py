@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from rag.line_items import SHOWN, line_item
 from rag.query import understand
-from rag.question_type import wants_several_sentences
+from rag.question_type import expected, holds, wants_several_sentences
 from rag.quotable import quotable_spans
 from rag.table_rows import describe_row
 from rag.types import Citation, Hit, Span
@@ -19,6 +19,7 @@ NOTHING_FOUND = "I could not find an answer to this in the documents."
 # A further sentence is quoted if it is this much as likely to answer as the best one: closed and open questions.
 _RELATIVE_ONE, _RELATIVE_SEVERAL = 0.8, 0.45
 _CLOSED = (".", "!", "?", "。", "！", "？", '."', ".”", ".)", '?"', "?”", "…")
+_CLOSED_KINDS = ("date", "number", "person", "place")
 _SAME = 0.7  # word overlap from which two sentences say the same
 
 
@@ -33,6 +34,10 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
     query = understand(question)
     chosen = spans[:1]
     items = {line_item(query, spans[0].text)[0]}
+    asked_by_name = _named(
+        query.core, items
+    )  # the figure itself is asked for: what else it could be computed from is not
+    kind = expected(question)
     relative = _RELATIVE_SEVERAL if wants_several_sentences(question) else _RELATIVE_ONE
     for span in spans[1:]:
         if len(chosen) == max_sentences:
@@ -40,16 +45,25 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
         same_document = span.document_id == chosen[0].document_id
         item, match = line_item(query, span.text)
         if item and match >= SHOWN:
-            wanted = same_document and item not in items
+            wanted = same_document and item not in items and (not asked_by_name or _named(query.core, {item}))
         elif query.metric and items - {""}:
             wanted = False  # beside the figures, prose about them is noise
         else:
             wanted = span.score >= (relative if same_document else max(relative, _RELATIVE_ONE)) * chosen[0].score
+            wanted = wanted and (kind not in _CLOSED_KINDS or holds(kind, span.text, question))
         if wanted and all(_different(span, other) for other in chosen):
             chosen.append(span)
             items.add(item)
     rank = {span.document_id: i for i, span in reversed(list(enumerate(chosen)))}
     return sorted(chosen, key=lambda span: (rank[span.document_id], span.page, span.start))
+
+
+def _named(question: str, items: set[str]) -> bool:
+    """Whether all words of one of the line items stand in the question."""
+    from ingest.tokens import index_terms
+
+    words = set(index_terms(question))
+    return any(item and set(index_terms(item)) <= words for item in items)
 
 
 def _different(span: Span, other: Span) -> bool:

@@ -179,11 +179,14 @@ def _hugging_face(name: str, settings: AnswerSettings, device: str) -> BaseChatM
     model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype).to(target).eval()
     if tokenizer.chat_template is None:  # a base model: plain turns
         tokenizer.chat_template = PLAIN_TEMPLATE
+    # Given to the pipeline because LangChain's stream hands no generation settings on.
     generation: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "do_sample": settings.temperature > 0}
     if settings.temperature > 0:
         generation["temperature"] = settings.temperature
-    pipe = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, return_full_text=False)
-    llm = module.HuggingFacePipeline(pipeline=pipe, model_id=name, pipeline_kwargs=generation)
+    pipe = transformers.pipeline(
+        "text-generation", model=model, tokenizer=tokenizer, return_full_text=False, **generation
+    )
+    llm = module.HuggingFacePipeline(pipeline=pipe, model_id=name)
     return module.ChatHuggingFace(llm=llm, tokenizer=tokenizer, model_id=name)
 
 

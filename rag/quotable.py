@@ -140,6 +140,8 @@ def _sentences(text: str, start: int, end: int) -> list[Quotable]:
         body = text[quotable.start : quotable.end]
         if sum(c.isalpha() for c in body) < 0.4 * len(body):
             quotable = Quotable(quotable.start, quotable.end, "junk")  # formulas, rules, columns of figures
+        elif len(body.split()) <= 8 and not _TERMINAL.search(body) and body.isascii() and not bullet:
+            quotable = Quotable(quotable.start, quotable.end, "heading")  # "Note 5 - Acquisitions"
         found.append(quotable)
     return found
 

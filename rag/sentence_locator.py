@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,16 +23,18 @@ import numpy as np
 from core.settings import LocatorSettings
 from ingest.types import Box, Page
 from rag.calibration import LogisticModel, calibration
-from rag.line_items import line_item
+from rag.line_items import SHOWN, line_item
 from rag.query import Query, understand
 from rag.question_type import asks_for_figures, expected, holds
 from rag.quotable import Quotable, quotable_spans
-from rag.table_rows import columns_of, parent_label, table_title
+from rag.recent import Recent
+from rag.table_rows import TableRow, columns_of, parent_label, table_title
 from rag.types import Hit, Span
 
 if TYPE_CHECKING:
     from ingest.embedders import Embedder
 
+MAX_PAGE = 20_000  # characters: longer "pages" are whole text files
 MAX_READ = 32  # sentences embedded a question: about 50 ms on one core
 FEATURES = (
     "cosine",  # question and sentence
@@ -52,11 +52,15 @@ FEATURES = (
 # Rows of statements do not occur in the training data (SQuAD): their log-odds bonus is set by hand.
 ROW_BONUS_OTHER = -2.0
 ROW_BONUS_FIGURES = 0.5
+PROSE_BESIDE_FIGURES = -1.0  # a metric question is answered by the statement, not by talk about it
+ROW_YEAR_FOUND, ROW_YEAR_MISSING = 1.0, -1.5  # the year asked for heads a column of the row, or none is known to
+ROW_STATEMENT = 1.0  # the row stands in the statement that the question needs
 ROW_BONUS_LINE_ITEM = 5.0  # times the squared match of its label with a line item that the question needs
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 ANNOUNCEMENT = -1.5  # "The following table shows ...:"
 _ANNOUNCES = re.compile(
     r":\s*$|\b(?:following|below) (?:is a|are the|tables?|lists?|discussion|summar|chart|graph|component)|"
-    r"\bas follows\b|^following (?:is|are)\b|^(?:see|refer to) (?:note|item|part|page)|"
+    r"\bas follows\b|^following (?:is|are)\b|^see (?:note|item|part|page)|\brefer to (?:note|item|part|page|the)\b|"
     r"\b(?:is|are) (?:set forth|included|incorporated) (?:in|under|by)\b",
     re.IGNORECASE,
 )
@@ -82,10 +86,12 @@ class Candidate:
     near: str  # neighbours and heading
     read_as: str  # what is embedded and matched: rows carry their table's title and columns
     is_row: bool
+    columns: tuple[str, ...] = ()  # of a row: the years that head its cells
+    title: str = ""  # of a row's table
 
 
 class SentenceLocator:
-    """Locator over whole sentences. Thread-safe; keeps the vectors of recently read sentences."""
+    """Locator over whole sentences. Thread-safe."""
 
     name = "sentence"
 
@@ -98,8 +104,7 @@ class SentenceLocator:
         self.workspace = workspace
         self.settings = settings or LocatorSettings()
         self.model = model or calibration().sentence
-        self._vectors = _Recent(4096)
-        self._pages = _Recent(64)
+        self._pages: Recent[str] = Recent(64)
 
     def locate(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
         """The hits with their spans, best span first. Hits beyond `top_windows` are not read and have none.
@@ -107,10 +112,10 @@ class SentenceLocator:
         The read ones are put in the order of their best spans: R@1 on SQuAD train articles 84.7 -> 88.3 %.
         """
         read = list(hits[: self.settings.top_windows])
-        candidates = self.candidates(read)
+        query = understand(question)
+        candidates = self.candidates(read, query)
         if not candidates:
             return list(hits)
-        query = understand(question)
         candidates, features = self.features(query.core, read, candidates)
         scores = self.scores(query, candidates, features)
         spans: dict[int, list[Span]] = {}
@@ -125,8 +130,8 @@ class SentenceLocator:
         )  # stable: ties keep the search's order
         return located + list(hits[len(read) :])
 
-    def candidates(self, hits: Sequence[Hit]) -> list[Candidate]:
-        """Sentences and rows of the hits, each once."""
+    def candidates(self, hits: Sequence[Hit], query: Query) -> list[Candidate]:
+        """Sentences and rows of the hits, each once; of pages with accounts, also the rows that the question needs."""
         found: dict[tuple[str, int, int, int], Candidate] = {}
         for number, hit in enumerate(hits):
             chunk = hit.chunk
@@ -138,11 +143,18 @@ class SentenceLocator:
                 if (chunk.document_id, chunk.page, start, end) in found:
                     continue  # an overlapping chunk that ranked better holds it, too
                 text = chunk.text[quotable.start : quotable.end]
-                near = self._near(chunk.text, quotables, i) + " " + chunk.context
-                read_as = self._row_in_words(hit, quotable, start) if quotable.kind == "row" else " ".join(text.split())
-                found[chunk.document_id, chunk.page, start, end] = Candidate(
-                    number, start, end, text, near, read_as, quotable.kind == "row"
-                )
+                near = _near(chunk.text, quotables, i) + " " + chunk.context
+                if quotable.row is not None:
+                    candidate = _row_candidate(number, self.page_text(hit), start, end, quotable.row, near)
+                else:
+                    candidate = Candidate(number, start, end, text, near, " ".join(text.split()), False)
+                found[chunk.document_id, chunk.page, start, end] = candidate
+            if query.metric and any(q.kind == "row" for q in quotables):
+                page = self.page_text(hit)
+                for start, end, row in _needed_rows(page, query) if len(page) < MAX_PAGE else ():
+                    key = (chunk.document_id, chunk.page, start, end)
+                    if key not in found:
+                        found[key] = _row_candidate(number, page, start, end, row, chunk.context)
         return list(found.values())
 
     def features(
@@ -201,16 +213,6 @@ class SentenceLocator:
             chunk.chunk_id, tuple(boxes),
         )  # fmt: skip
 
-    def _near(self, text: str, quotables: Sequence[Quotable], i: int) -> str:
-        return " ".join(text[q.start : q.end] for q in quotables[max(0, i - 1) : i + 2])
-
-    def _row_in_words(self, hit: Hit, quotable: Quotable, start: int) -> str:
-        assert quotable.row is not None
-        page = self.page_text(hit)
-        columns = columns_of(page, start, len(quotable.row.cells))
-        parts = (table_title(page, start), parent_label(page, start), quotable.row.label, " ".join(columns))
-        return " ".join(part for part in parts if part)
-
     def page_text(self, hit: Hit) -> str:
         """The text of the page that the hit's chunk stands on."""
         key = f"{hit.chunk.document_id}:{hit.chunk.page}"
@@ -229,44 +231,45 @@ class SentenceLocator:
     def _cosines(self, question: str, texts: list[str]) -> np.ndarray:
         if self.embedder is None or not texts:
             return np.zeros(len(texts))
-        missing = [text for text in dict.fromkeys(texts) if self._vectors.get(text) is None]
-        fresh = dict(zip(missing, self.embedder.embed_passages(missing), strict=True)) if missing else {}
-        vectors = np.stack([fresh[text] if text in fresh else self._vectors.get(text) for text in texts])
-        for text, vector in fresh.items():
-            self._vectors.put(text, vector)
-        return vectors @ self.embedder.embed_query(question)
+        return self.embedder.embed_passages(texts) @ self.embedder.embed_query(question)
+
+
+def _near(text: str, quotables: Sequence[Quotable], i: int) -> str:
+    return " ".join(text[q.start : q.end] for q in quotables[max(0, i - 1) : i + 2])
+
+
+def _row_candidate(hit: int, page: str, start: int, end: int, row: TableRow, near: str) -> Candidate:
+    columns, title = columns_of(page, start, len(row.cells)), table_title(page, start)
+    read_as = " ".join(part for part in (title, parent_label(page, start), row.label, " ".join(columns)) if part)
+    return Candidate(hit, start, end, page[start:end], near, read_as, True, columns, title)
+
+
+def _needed_rows(page: str, query: Query) -> list[tuple[int, int, TableRow]]:
+    """Rows of a page that show a line item of the question: a statement is read whole, whatever chunk was found."""
+    return [
+        (q.start, q.end, q.row)
+        for q in quotable_spans(page)
+        if q.kind == "row" and q.row is not None and line_item(query, page[q.start : q.end])[1] >= SHOWN
+    ]
 
 
 def _by_hand(query: Query, candidate: Candidate) -> float:
     """Log-odds for what the training data does not show: rows of tables, and sentences that only announce others."""
-    if candidate.is_row:
-        if query.metric:
-            return ROW_BONUS_FIGURES + ROW_BONUS_LINE_ITEM * line_item(query, candidate.text)[1] ** 2
-        return ROW_BONUS_FIGURES if asks_for_figures(query.core) else ROW_BONUS_OTHER
-    return ANNOUNCEMENT if _ANNOUNCES.search(candidate.text) else 0.0
+    figures = query.metric and expected(query.core) not in ("reason", "manner")
+    if not candidate.is_row:
+        odds = ANNOUNCEMENT if _ANNOUNCES.search(candidate.text) else 0.0
+        return odds + (PROSE_BESIDE_FIGURES if figures else 0.0)
+    if not figures:
+        return ROW_BONUS_FIGURES if asks_for_figures(query.core) and not query.metric else ROW_BONUS_OTHER
+    odds = ROW_BONUS_FIGURES + ROW_BONUS_LINE_ITEM * line_item(query, candidate.text)[1] ** 2
+    if years := set(_YEAR.findall(query.core)):
+        odds += ROW_YEAR_FOUND if years & set(candidate.columns) else ROW_YEAR_MISSING
+    title = candidate.title.lower()
+    if any(name in title for facet in query.facets for name in facet.statement.titles):
+        odds += ROW_STATEMENT
+    return odds
 
 
 def _covered(weights: dict[str, float], terms: set[str]) -> float:
     total = sum(weights.values())
     return sum(weight for term, weight in weights.items() if term in terms) / total if total else 0.0
-
-
-class _Recent:
-    """A least-recently-used dictionary of fixed size."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._items: OrderedDict[str, object] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: str):
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def put(self, key: str, value: object) -> None:
-        with self._lock:
-            self._items[key] = value
-            while len(self._items) > self.size:
-                self._items.popitem(last=False)

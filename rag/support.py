@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rag.query import understand
 from rag.types import Hit
 
+if TYPE_CHECKING:
+    from ingest.embedders import Embedder
+
 FEATURES = (
     "span_score",  # of the best span
-    "span_margin",  # best span over the best one of any other window
+    "hit_score",  # of the best window, as the coarse search puts it
     "cosine",  # of question and best window
-    "cosine_margin",  # over the mean of the hits
+    "cosine_span",  # of question and best of the leading spans: windows of short documents mix their subjects
     "coverage_span",  # question words in the best span, IDF-weighted
-    "coverage_window",  # in its window and context
-    "coverage_best",  # in any one window
-    "rarest_missing",  # 1: the question's rarest word is not in the best window
+    "coverage_best",  # in the window, with its context, that has most of them
     "unknown",  # IDF share of question words that stand nowhere in the store
 )
+COVERAGE_WINDOWS = 5  # windows looked through for question words
+SPANS = 3  # spans whose cosine is taken
 
 
 class Counts(Protocol):
@@ -32,13 +35,16 @@ class Counts(Protocol):
     def chunk_count(self) -> int: ...
 
 
-def support_features(question: str, hits: Sequence[Hit], counts: Counts) -> dict[str, float]:
+def support_features(
+    question: str, hits: Sequence[Hit], counts: Counts, embedder: Embedder | None = None
+) -> dict[str, float]:
     """FEATURES of a question and its located hits; {} if there are none. Cosines only where there are vectors."""
     from ingest.tokens import index_terms, query_terms
 
     if not hits:
         return {}
-    terms = query_terms(understand(question).core)
+    core = understand(question).core
+    terms = query_terms(core)
     frequency, count = counts.document_frequency(terms), max(1, counts.chunk_count())
     idf = {term: math.log(1 + count / (1 + frequency.get(term, 0))) for term in terms}
     total = sum(idf.values()) or 1.0
@@ -47,22 +53,18 @@ def support_features(question: str, hits: Sequence[Hit], counts: Counts) -> dict
         found = set(index_terms(text))
         return sum(weight for term, weight in idf.items() if term in found) / total
 
-    best = max(hits, key=lambda hit: hit.spans[0].score if hit.spans else -1.0)
-    scores = sorted((hit.spans[0].score for hit in hits if hit.spans), reverse=True) or [0.0]
-    window = f"{best.chunk.context} {best.chunk.text}"
-    coverage = [covered(f"{hit.chunk.context} {hit.chunk.text}") for hit in hits[:5]]
-    rarest = max(idf, key=lambda term: idf[term], default="")
+    best = max((span for hit in hits for span in hit.spans), key=lambda span: span.score, default=None)
     features = {
-        "span_score": scores[0],
-        "span_margin": scores[0] - (scores[1] if len(scores) > 1 else 0.0),
-        "coverage_span": covered(best.spans[0].text) if best.spans else 0.0,
-        "coverage_window": covered(window),
-        "coverage_best": max(coverage),
-        "rarest_missing": float(rarest not in set(index_terms(window))),
+        "span_score": best.score if best else 0.0,
+        "hit_score": max(hit.score for hit in hits),
+        "coverage_span": covered(best.text) if best else 0.0,
+        "coverage_best": max(covered(f"{hit.chunk.context} {hit.chunk.text}") for hit in hits[:COVERAGE_WINDOWS]),
         "unknown": sum(weight for term, weight in idf.items() if not frequency.get(term)) / total,
     }
-    cosines = [hit.dense for hit in hits if hit.dense]
-    if cosines:
+    if cosines := [hit.dense for hit in hits if hit.dense]:
         features["cosine"] = max(cosines)
-        features["cosine_margin"] = max(cosines) - sum(cosines) / len(cosines)
+    leading = sorted((span for hit in hits for span in hit.spans), key=lambda span: -span.score)[:SPANS]
+    if cosines and leading and embedder is not None:
+        vectors = embedder.embed_passages([" ".join(span.text.split()) for span in leading])
+        features["cosine_span"] = float((vectors @ embedder.embed_query(core)).max())
     return features

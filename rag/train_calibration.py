@@ -31,7 +31,7 @@ from rag.support import FEATURES as SUPPORT_FEATURES
 from rag.support import support_features
 from rag.types import Retriever
 
-FALSE_REFUSALS = 0.04
+FALSE_REFUSALS = 0.015
 SMALL_TALK = (
     "How are you today?", "What is the weather like tomorrow?", "Can you tell me a joke?", "What is two plus two?",
     "Who are you?", "What should I cook for dinner tonight?", "Please translate good morning into French.",
@@ -114,7 +114,7 @@ def sentence_examples(shelf: Shelf) -> tuple[list[str], list[np.ndarray], list[n
     names, features, labels = [], [], []
     for question in shelf.questions:
         hits = shelf.retriever.search(question.text, 10)[: shelf.locator.settings.top_windows]
-        candidates = shelf.locator.candidates(hits)
+        candidates = shelf.locator.candidates(hits, understand(question.text))
         if not candidates:
             continue
         candidates, x = shelf.locator.features(understand(question.text).core, hits, candidates)
@@ -134,7 +134,9 @@ def collect_support(shelf: Shelf, texts: Sequence[tuple[str, str]], *, answerabl
     """Add the support features of (article, question) pairs asked of this shelf."""
     for article, text in texts:
         hits = shelf.locator.locate(text, shelf.retriever.search(text, 10))
-        shelf.support.append((article, support_features(text, hits, shelf.locator.workspace), answerable))
+        shelf.support.append(
+            (article, support_features(text, hits, shelf.locator.workspace, shelf.locator.embedder), answerable)
+        )
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -179,16 +181,16 @@ def fit(shelves: Sequence[Shelf], command: str) -> dict[str, object]:
     z = np.where(np.isnan(z), np.nanmean(z, axis=0), z)
     labels = np.array([float(row[2]) for row in rows])
     is_test = np.array([row[0] in held_out for row in rows])
-    trial = LogisticModel.fit(SUPPORT_FEATURES, z[~is_test], labels[~is_test])
+    trial = LogisticModel.fit(SUPPORT_FEATURES, z[~is_test], labels[~is_test], l2=5.0)
     p, truth = trial.probabilities(z[is_test]), labels[is_test]
     threshold = float(np.quantile(p[truth == 1], FALSE_REFUSALS))
     area = auroc(p, truth)
     refused = float((p[truth == 0] < threshold).mean())
     print(
-        f"refusal: AUROC {area:.3f}; at threshold {threshold:.3f} {FALSE_REFUSALS:.0%} of answerable and {refused:.0%} "
+        f"refusal: AUROC {area:.3f}; at threshold {threshold:.3f} {FALSE_REFUSALS:.1%} of answerable and {refused:.0%} "
         f"of unanswerable questions are refused, {is_test.sum()} held-out questions"
     )
-    refusal = LogisticModel.fit(SUPPORT_FEATURES, z, labels)
+    refusal = LogisticModel.fit(SUPPORT_FEATURES, z, labels, l2=5.0)
     return {
         "refit": command,
         "sentence": {"held_out_top1": round(top, 4), **sentence.to_json()},
@@ -205,8 +207,8 @@ def fit(shelves: Sequence[Shelf], command: str) -> dict[str, object]:
 def command_line() -> int:
     parser = argparse.ArgumentParser(prog="python -m rag.train_calibration", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="SQuAD train, JSON")
-    parser.add_argument("--articles", type=int, default=40, help="articles used, half in each workspace (default 40)")
-    parser.add_argument("--questions", type=int, default=40, help="questions of each article (default 40)")
+    parser.add_argument("--articles", type=int, default=24, help="articles used, half in each workspace (default 24)")
+    parser.add_argument("--questions", type=int, default=16, help="questions of each article (default 16)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=PATH, help="default: the file that is shipped")
     arguments = parser.parse_args()

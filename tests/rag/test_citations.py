@@ -11,10 +11,13 @@ from rag.citations import CitationWriter, align, is_refusal
 from rag.types import Citation, Hit
 
 LEASE = (
-    "The lease begins on 1 March 2021 and runs for five years. The monthly rent is $1,200, due on the first day of each "
-    "month. Pets are not allowed without written consent of the landlord. Mr. Hale keeps the keys."
+    "The lease begins on 1 March 2021 and runs for five years. The monthly rent is $1,200, due on the first day of "
+    "each month. Pets are not allowed without written consent of the landlord. Mr. Hale keeps the keys."
 )
-TABLE = "Consolidated Statement of Income\n(In millions) 2022 2021\nNet sales $ 34,229 $ 35,355\nOperating income 6,539 7,369"
+TABLE = """Consolidated Statement of Income
+(In millions) 2022 2021
+Net sales $ 34,229 $ 35,355
+Operating income 6,539 7,369"""
 
 
 def hit(text: str, name: str = "lease.pdf", page: int = 3, start: int = 100) -> Hit:
@@ -78,8 +81,10 @@ def test_the_same_quote_keeps_its_number() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        "The monthly rent is $1,200 [1]. Mr. Hale keeps the keys. [1] It runs for five years [1, 2] and pets are not allowed.",
-        "Net sales were $34,229 million [2][1].\n\nThe lease begins on 1 March 2021. [9] Odd [text] stays, a list[0] too.",
+        "The monthly rent is $1,200 [1]. Mr. Hale keeps the keys. [1] It runs for five years [1, 2] and "
+        "pets are not allowed.",
+        "Net sales were $34,229 million [2][1].\n\nThe lease begins on 1 March 2021. [9] Odd [text] stays, "
+        "a list[0] too.",
         "No markers at all, but the lease runs for five years",
     ],
 )
