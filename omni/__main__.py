@@ -70,10 +70,13 @@ def run_transcribe(arguments: argparse.Namespace) -> int:
     from omni.asr import load_recogniser
     from omni.audio import load_audio
     from omni.cascade import require_speech
+    from omni.sphinx import SphinxRecogniser
 
     settings = _settings(arguments, recogniser=arguments.recogniser)
     vocabulary = _document_language(settings, arguments.workspace) if arguments.workspace else ()
     recogniser = load_recogniser(settings.speech, device=settings.device)
+    if isinstance(recogniser, SphinxRecogniser):
+        recogniser.prepare(vocabulary)  # not part of the real-time factor
     failures = 0
     for file in arguments.files:
         try:

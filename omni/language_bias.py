@@ -87,7 +87,9 @@ class DocumentLanguage(Sequence[str]):
     @property
     def words(self) -> list[str]:
         if self._words is None:
-            counts = Counter(w for s in self.sentences() for w in s if w not in STOP_WORDS and len(w) > 2)
+            counts = Counter(
+                w for s in self.sentences() for w in s if w not in STOP_WORDS and w.isalpha() and len(w) > 2
+            )
             self._words = [word for word, _ in counts.most_common(2000)]
         return self._words
 

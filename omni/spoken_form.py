@@ -4,8 +4,8 @@
     # "Net sales were thirty-four thousand two hundred twenty-nine million dollars in fiscal year twenty twenty-two,
     #  page forty-eight of three M twenty twenty-two ten K."
 
-Rules (omni/spoken_rules.py) run in order, each turning one kind of writing into words, so a later one never sees what
-an earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are not
+Rules (see omni/spoken_rules.py) run in order, each turning one kind of writing into words, so a later one never sees
+what an earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are not
 covered: their letters pass, their figures are read in English.
 """
 
@@ -17,9 +17,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from omni import number_words as say
+from omni import spoken_amounts, spoken_dates, spoken_words
 from omni.sentences import speakable_sentences
 from omni.spoken_citations import SpokenCitations
-from omni.spoken_rules import RULES
 from rag.types import Citation
 
 __all__ = ["SpokenForm", "speakable_sentences", "spoken", "strip_markdown"]
@@ -75,8 +75,8 @@ def _say_english(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.replace("…", ". ").replace("´", "'"))
     text = re.sub(r"[‘’ʼ′]", "'", text)
     text = re.sub(r"\s+", " ", text)
-    for pattern, speak in RULES:
-        text = pattern.sub(speak, text)
+    for rules in (spoken_dates.RULES, spoken_amounts.RULES, spoken_words.RULES):  # the order matters
+        text = rules.apply(text)
     return text
 
 
