@@ -185,11 +185,17 @@ def page(
 
 
 @router.get("/api/workspaces/{workspace}/page/image")
-def image(workspace: str, document: str, assistant: Lectern, page: int = 1, v: str = "") -> Response:
-    """`v`: the document's version as /page tells it, which lets the browser keep the image."""
-    data = page_image(assistant.workspace(workspace), document, page)
-    keep = "private, max-age=86400" if v else "no-store"
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": keep})
+def image(workspace: str, document: str, assistant: Lectern, request: Request, page: int = 1, v: str = "") -> Response:
+    """The sheet as JPEG. The browser may keep it but asks each time, so that a removed document is gone at once.
+
+    `v` is the document's version, as /page tells it: another version is another address.
+    """
+    opened = assistant.workspace(workspace)
+    tag = f'"{page_json(opened, document, page)["version"]}-{page}"'
+    headers = {"Cache-Control": "private, no-cache", "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(page_image(opened, document, page), media_type="image/jpeg", headers=headers)
 
 
 # ---- questions ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Everything heavy is made at its first use, or by `start()` in the background, so
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -39,12 +40,13 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
+        self._to_learn: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.inbox = Inbox(
             settings.home,
             settings,
             open_workspace=self.workspace,
             embedder=self.embedder,
-            settled=self._learn_words,
+            settled=self._to_learn.put,
         )
 
     # ---- parts ------------------------------------------------------------------------------------------------
@@ -108,24 +110,37 @@ class Assistant:
 
     def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
         """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError."""
+        return self.recogniser().transcribe(waveform, vocabulary=self._vocabulary(workspace))
+
+    def _vocabulary(self, workspace: str) -> Sequence[str]:
         from omni.language_bias import document_language
 
-        return self.recogniser().transcribe(waveform, vocabulary=document_language(self.workspace(workspace)))
+        opened = self.workspace(workspace)
+        return document_language(opened) if opened.chunk_count() else ()
 
     def _learn_words(self, workspace: str) -> None:
         """Let the recogniser build its model of a workspace's words before somebody waits for it."""
-        from omni.language_bias import document_language
-
         prepare = getattr(self.recogniser(), "prepare", None)
-        if prepare is not None:
-            prepare(document_language(self.workspace(workspace)))
+        if prepare is not None and self.workspace(workspace).chunk_count():
+            prepare(self._vocabulary(workspace))
 
     # ---- life -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start reading and embedding in the background, and load the models there, so that nobody waits for them."""
         self.inbox.start()
-        threading.Thread(target=self._warm_up, name="lectern-warm-up", daemon=True).start()
+        threading.Thread(target=self._prepare, name="lectern-prepare", daemon=True).start()
+
+    def _prepare(self) -> None:
+        """First the models; then, whenever a workspace has settled, the words that are to be heard there."""
+        self._warm_up()
+        while (workspace := self._to_learn.get()) is not None and not self.closing.is_set():
+            try:
+                self._learn_words(workspace)
+            except LecternError as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("learning the words of workspace %s", workspace)
 
     def _warm_up(self) -> None:
         steps: list[Callable[[], object]] = [
@@ -149,6 +164,7 @@ class Assistant:
     def close(self) -> None:
         """Let the workers finish what they have in hand, then close the workspaces."""
         self.closing.set()
+        self._to_learn.put(None)
         self.inbox.close()
         with self._lock:
             for (kind, _), part in self._made.items():

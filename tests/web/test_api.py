@@ -90,6 +90,16 @@ def test_page_is_the_sheet_that_was_uploaded(client: TestClient, lease: Path) ->
     image = np.asarray(Image.open(io.BytesIO(response.content)).convert("L"))
     assert image.shape[1] / image.shape[0] == pytest.approx(PAGE_WIDTH / PAGE_HEIGHT, abs=0.01)
     assert image.min() < 80 < 200 < image.mean()  # black letters on white paper
+    again = {"If-None-Match": response.headers["etag"]}
+    where = {"document": "lease.pdf", "page": 2}
+    assert client.get(f"{WORKSPACE}/page/image", params=where, headers=again).status_code == 304
+    client.delete(f"{WORKSPACE}/documents", params={"document": "lease.pdf"})
+    assert client.get(f"{WORKSPACE}/page/image", params=where, headers=again).status_code == 404
+
+
+def test_pages_that_do_not_exist_are_told(client: TestClient, lease: Path) -> None:
+    put(client, "lease.pdf", lease.read_bytes())
+    wait(client, "lease.pdf", "searchable", "embedded")
     missing = client.get(f"{WORKSPACE}/page", params={"document": "lease.pdf", "page": 9})
     assert missing.status_code == 404 and "3" in missing.json()["error"]["remedy"]
 

@@ -255,7 +255,7 @@ export function mount(root, { example }) {
     if (!partial) {
       parts.push(h("div", { class: "lec-answer-foot" },
         iconButton("sound", "Read this answer aloud", () => readAloud(turn), { class: "lec-icon-button lec-small" }),
-        h("span", {}, [refused ? "" : model === "extractive" ? "Quoted word for word" : model, duration(timings?.total)].filter(Boolean).join(" · "))));
+        h("span", {}, [refused ? "" : model === "extractive" ? "Quoted from your documents" : model, duration(timings?.total)].filter(Boolean).join(" · "))));
     }
     body.replaceChildren(...parts);
     drawCurrent();

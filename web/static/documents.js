@@ -1,7 +1,7 @@
 // The documents of the workspace: adding files with their progress, the state of each, removing them.
 
 import { getJson, Problem, send, upload, url } from "./client.js";
-import { h, icon, iconButton, notice, plural } from "./dom.js";
+import { h, icon, iconButton, notice, plural, typed } from "./dom.js";
 import { emit, on, showRegion, state } from "./state.js";
 
 const BUSY_MS = 700; // between two looks at the server while files are worked on
@@ -129,7 +129,7 @@ export function mount(root, { suffixes, maxFileMb }) {
         }, { "data-key": `remove ${name}`, class: "lec-icon-button lec-remove" })),
       bar,
       entry.aliases?.length ? h("p", { class: "lec-remedy" }, `The same file as ${entry.aliases.join(", ")}`) : null,
-      entry.remedy ? h("p", { class: "lec-remedy" }, entry.remedy) : null,
+      entry.remedy ? h("p", { class: "lec-remedy" }, typed(entry.remedy)) : null,
       entry.problems?.length ? h("details", { class: "lec-problems" },
         h("summary", {}, `${plural(entry.problems.length, "page")} could not be read`),
         h("ul", {}, entry.problems.map(({ page, reason }) => h("li", {}, `Page ${page}: ${reason}`)))) : null,

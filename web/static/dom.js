@@ -48,11 +48,14 @@ export function icon(name) {
 export const iconButton = (name, label, onclick, extra = {}) =>
   h("button", { type: "button", class: "lec-icon-button", "aria-label": label, title: label, onclick, ...extra }, icon(name));
 
+// What stands between `backticks` is to be typed.
+export const typed = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 // A calm inline message: what happened and what to do next.
 export function notice({ message, remedy }, { kind = "problem", retry = null, dismiss = null } = {}) {
   return h("div", { class: `lec-notice lec-notice-${kind}`, role: "status" },
     icon(kind === "problem" ? "warn" : "check"),
-    h("div", { class: "lec-notice-text" }, h("p", {}, message), remedy ? h("p", { class: "lec-remedy" }, remedy) : null),
+    h("div", { class: "lec-notice-text" }, h("p", {}, typed(message)), remedy ? h("p", { class: "lec-remedy" }, typed(remedy)) : null),
     retry ? h("button", { type: "button", class: "lec-button", onclick: retry }, "Try again") : null,
     dismiss ? iconButton("close", "Dismiss", dismiss) : null);
 }
