@@ -5,8 +5,8 @@
     #  page forty-eight of three M twenty twenty-two ten K."
 
 Rules (see omni/spoken_rules.py) run in order, each turning one kind of writing into words, so a later one never sees
-what an earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are not
-covered: their letters pass, their figures are read in English.
+what an earlier one has said. English; Chinese text keeps its characters and gets Chinese numerals. Other languages are
+not covered: their letters pass, their figures are read in English.
 """
 
 from __future__ import annotations
