@@ -69,8 +69,8 @@ class Phase:
 
 
 CURRICULUM = (
-    Phase(0.45, windows=1, crop=100, unanswerable=0.15, batch=16),
-    Phase(0.74, windows=1, crop=256, unanswerable=0.30, batch=16),
+    Phase(0.40, windows=1, crop=100, unanswerable=0.15, batch=16),
+    Phase(0.75, windows=1, crop=256, unanswerable=0.30, batch=16),
     Phase(1.01, windows=3, crop=200, unanswerable=0.25, batch=8, memory=True),
 )
 MEMORY_ARTICLES = 64  # that the phase with memory draws from: their paragraphs are embedded first, which takes time
@@ -316,6 +316,11 @@ def learning_rate(progress: float, warmup: float = 0.03) -> float:
     return min(progress / warmup, (1 - progress) / (1 - warmup))
 
 
+def held_out_articles(count: int) -> set[int]:
+    """Numbers of the articles, of `count` in the file, that are never trained on."""
+    return set(np.random.default_rng(7).permutation(count)[:HELD_OUT_ARTICLES].tolist())
+
+
 def phase_at(progress: float) -> Phase:
     return next(phase for phase in CURRICULUM if progress < phase.until)
 
@@ -372,7 +377,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     device = resolve_device(options.device)
     options.out.mkdir(parents=True, exist_ok=True)
     data = load_squad(options.data, options.trunk / "tokenizer.json", options.out / "squad.pickle")
-    held = set(np.random.default_rng(7).permutation(max(data.article_of) + 1)[:HELD_OUT_ARTICLES].tolist())
+    held = held_out_articles(max(data.article_of) + 1)
     train_set = np.array([i for i, q in enumerate(data.questions) if data.article_of[q.paragraph] not in held])
     dev = [q for q in data.questions if data.article_of[q.paragraph] in held]
     dev = [dev[i] for i in np.random.default_rng(7).permutation(len(dev))[: options.dev]]
@@ -418,7 +423,9 @@ def train(options: argparse.Namespace) -> dict[str, float]:
         phase = phase_at(state["pool_progress"])
         if phase.memory and vectors is None and model.memory is not None:
             vectors = article_vectors(data, remembered, options.trunk, options.out / "paragraphs.npy")
-        drawn = with_memory if phase.memory and vectors is not None else order
+        # Every other pool is read without entries: the reader must work with and without.
+        remembering = phase.memory and vectors is not None and state["at"] // (POOL * phase.batch) % 2 == 0
+        drawn = with_memory if remembering else order
         batches, after = pool_of_batches(data, drawn, phase, state["at"], options.seed)
         for examples in batches[state["done"] :]:
             factor = learning_rate(state["progress"])
@@ -426,7 +433,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
                 group["lr"] = group["peak"] * max(factor, 0.0)
             batch = assemble([e.question.ids for e in examples], [e.windows for e in examples], model.config)
             golds = targets(examples, batch)
-            entries = memory_entries(examples, data, vectors) if vectors is not None and phase.memory else (None, None)
+            entries = memory_entries(examples, data, vectors) if remembering else (None, None)  # type: ignore[arg-type]
             inputs = [batch.ids, batch.kinds, batch.mask, *entries]
             with torch.autocast(device.type, torch.bfloat16):
                 output = model(*[None if t is None else t.to(device) for t in inputs])

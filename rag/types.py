@@ -22,7 +22,9 @@ class Span:
     score: float  # 0..1, comparable over all spans of one question
     chunk_id: str = ""
     boxes: tuple[Box, ...] = ()  # PDF points, origin bottom left; empty for documents without sheets
-    sentence: tuple[int, int] | None = None  # [start, end) in the page's text of the sentence around it, if it is part of one
+    sentence: tuple[int, int] | None = (
+        None  # [start, end) in the page's text of the sentence around it, if it is part of one
+    )
 
 
 @dataclass(frozen=True)

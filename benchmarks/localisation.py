@@ -1,0 +1,380 @@
+"""Fine location: are the exact words found, in the right place, in time, and is it noticed when they are not there?
+
+    python -m benchmarks.localisation [--short] [--data ../shared/data] [--model models/locator] [--home DIR]
+
+ paragraph   SQuAD 1.1 dev, the gold paragraph given: F1 and EM of the best span, the answer in the best sentence; AUROC
+             of "no answer" against the paragraph of the same article that shares most words with the question
+ store       the same questions asked of all articles: coarse search, top 5 windows, best span; calibration of its score
+ article     the document known: its best 5 windows by words and meaning; deep: all of its windows read
+ passages    three long texts with the exact answer places: characters of the top 5 spans (sentences) against these
+ length      time and peak memory of the encoder's layers from 1k to 32k tokens, windows against full attention
+
+The first locator (sentences by meaning and words, rag/sentence_locator.py) runs beside it. The ablations take parts
+away from the trained reader when it reads, they are not trained without them. One thread; times are wall-clock medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import UsageError, cli_main
+from core.settings import Settings
+from ingest.tokens import query_terms
+from ingest.types import Chunk
+from rag.calibrate_locator import Question, auroc, expected_calibration_error, holds, ingest_articles, load_articles
+from rag.locator import TrainedLocator, load_locator
+from rag.sentence_locator import SentenceLocator
+from rag.span_metrics import exact_match, token_f1
+from rag.types import Hit, Span
+
+LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768)
+BINS = 10
+
+
+def paragraph_hits(name: str, text: str) -> list[Hit]:
+    return [Hit(Chunk(f"{name}:0", name, name, 1, 0, len(text), text, ""), score=1.0)]
+
+
+def best_span(hits: Sequence[Hit]) -> Span | None:
+    return max((span for hit in hits for span in hit.spans), key=lambda span: span.score, default=None)
+
+
+def in_sentence(span: Span | None, question: Question) -> bool:
+    """Whether the sentence of `span` holds the beginning of a gold answer."""
+    if span is None or span.document != question.document:
+        return False
+    start, end = span.sentence or (span.start, span.end)
+    return any(start <= s < end for s, _ in question.places)
+
+
+class Dev:
+    """Questions of a SQuAD file with their paragraphs, and all its articles in one workspace."""
+
+    def __init__(self, path: Path, home: Path, count: int, settings: Settings) -> None:
+        self.articles = load_articles(path)
+        raw = json.loads(path.read_text(encoding="utf-8"))["data"]
+        self.paragraphs: dict[str, list[tuple[int, str]]] = {}  # document -> (offset, text)
+        for number, article in enumerate(raw):
+            offset, found = 0, []
+            for paragraph in article["paragraphs"]:
+                found.append((offset, paragraph["context"]))
+                offset += len(paragraph["context"]) + 2
+            self.paragraphs[f"{number:03}.txt"] = found
+        texts = [(f"{i:03}.txt", article.text) for i, article in enumerate(self.articles)]
+        self.workspace, self.retriever = ingest_articles(home, texts, settings)
+        asked = [question for article in self.articles for question in article.questions]
+        self.questions = [asked[i] for i in np.random.default_rng(1).permutation(len(asked))[:count]]
+        self.ids = {info.name: info.document_id for info in self.workspace.documents()}
+
+    def gold(self, question: Question) -> tuple[int, str]:
+        place = question.places[0][0]
+        return [p for p in self.paragraphs[question.document] if p[0] <= place][-1]
+
+    def unanswerable(self, question: Question) -> str:
+        """The paragraph of the same article that shares most words with the question and holds no answer."""
+        asked = set(query_terms(question.text))
+        others = [
+            text for _, text in self.paragraphs[question.document]
+            if not any(answer.lower() in text.lower() for answer in question.answers)
+        ] or [""]  # fmt: skip
+        return max(others, key=lambda text: len(asked & set(query_terms(text))))
+
+
+def on_paragraphs(dev: Dev, trained: TrainedLocator, sentence: SentenceLocator) -> dict[str, float]:
+    f1, em, right, first, gold, other = [], [], [], [], [], []
+    for question in dev.questions:
+        offset, text = dev.gold(question)
+        here = dataclasses.replace(question, places=tuple((s - offset, e - offset) for s, e in question.places))
+        reading = trained.read(question.text, paragraph_hits(question.document, text))
+        span = best_span(reading.hits)
+        f1.append(token_f1(span.text if span else "", question.answers))
+        em.append(exact_match(span.text if span else "", question.answers))
+        right.append(in_sentence(span, here))
+        first.append(
+            in_sentence(best_span(sentence.locate(question.text, paragraph_hits(question.document, text))), here)
+        )
+        gold.append(reading.no_answer)
+        other.append(trained.read(question.text, paragraph_hits("other", dev.unanswerable(question))).no_answer)
+    return {
+        "f1": float(np.mean(f1)), "em": float(np.mean(em)), "sentence": float(np.mean(right)),
+        "sentence_first_locator": float(np.mean(first)), "no_answer_auroc": auroc(np.array(gold), np.array(other)),
+    }  # fmt: skip
+
+
+def per_window(locator: TrainedLocator) -> Callable[[str, list[Hit]], Span | None]:
+    """Each window read alone and ranked by its raw span logit: the known failure."""
+
+    def locate(question: str, hits: list[Hit]) -> Span | None:
+        best: tuple[float, Hit] | None = None
+        for hit in hits[: locator.settings.top_windows]:
+            spans = locator.network.score(question, [hit.chunk.text], None).best_spans(1)
+            if spans and (best is None or spans[0].logit > best[0]):
+                best = (spans[0].logit, hit)
+        return best_span(locator.locate(question, [best[1]])) if best else None
+
+    return locate
+
+
+def on_store(
+    dev: Dev, methods: dict[str, Callable[[str, list[Hit]], Span | None]]
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """F1, EM and right sentence of each method over the same hits; calibration of the first one's scores."""
+    names = list(methods)
+    values: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+    scores, truth, reachable = [], [], []
+    for question in dev.questions:
+        hits = dev.retriever.search(question.text, 5)
+        reachable.append(any(holds(hit, question) for hit in hits))
+        for name in names:
+            span = methods[name](question.text, hits)
+            text = span.text if span else ""
+            right = in_sentence(span, question)
+            values[name].append((token_f1(text, question.answers), exact_match(text, question.answers), float(right)))
+            if name == names[0]:
+                scores.append(span.score if span else 0.0)
+                truth.append(right)
+    table = {
+        name: dict(zip(("f1", "em", "sentence"), np.mean(values[name], axis=0).tolist(), strict=True)) for name in names
+    }
+    stated, observed = np.array(scores), np.array(truth, dtype=float)
+    index = np.minimum((stated * BINS).astype(int), BINS - 1)
+    bins = [
+        {"from": b / BINS, "n": int((index == b).sum()), "stated": float(stated[index == b].mean()),
+         "observed": float(observed[index == b].mean())}
+        for b in range(BINS) if (index == b).any()
+    ]  # fmt: skip
+    calibration = {
+        "ece": expected_calibration_error(stated, observed), "bins": bins, "answer_in_top_5": float(np.mean(reachable))
+    }  # fmt: skip
+    return table, calibration
+
+
+def article_windows(dev: Dev, question: Question, vectors: dict[str, np.ndarray], count: int) -> list[Hit]:
+    """The best windows of the question's article: BM25 and cosine, each scaled to 0..1, half and half."""
+    assert dev.retriever.embedder is not None
+    chunks = dev.workspace.document_chunks(question.document)
+    terms = query_terms(question.text)
+    words = dict(dev.workspace.lexical_search(terms, len(chunks), documents=[question.document]))
+    lexical = np.array([words.get(chunk.chunk_id, 0.0) for chunk in chunks])
+    asked = dev.retriever.embedder.embed_query(question.text)
+    dense = np.array([float(vectors[chunk.chunk_id] @ asked) for chunk in chunks])
+    score = (lexical / max(lexical.max(), 1e-6) + (dense - dense.min()) / max(float(np.ptp(dense)), 1e-6)) / 2
+    return [Hit(chunks[i], float(score[i]), float(dense[i]), float(lexical[i])) for i in np.argsort(-score)[:count]]
+
+
+def on_articles(dev: Dev, locator: TrainedLocator, deep: int) -> dict[str, float]:
+    ids, matrix = dev.workspace.vectors()
+    vectors = dict(zip(ids, matrix, strict=True))
+    f1, right, milliseconds, deep_f1, deep_ms = [], [], [], [], []
+    for number, question in enumerate(dev.questions):
+        started = time.perf_counter()
+        span = best_span(locator.locate(question.text, article_windows(dev, question, vectors, 5)))
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+        f1.append(token_f1(span.text if span else "", question.answers))
+        right.append(in_sentence(span, question))
+        if number < deep:
+            started = time.perf_counter()
+            span = best_span(locator.locate_document(question.text, question.document))
+            deep_ms.append(1e3 * (time.perf_counter() - started))
+            deep_f1.append(token_f1(span.text if span else "", question.answers))
+    return {
+        "f1": float(np.mean(f1)), "sentence": float(np.mean(right)), "p50_ms": statistics.median(milliseconds),
+        "deep_f1": float(np.mean(deep_f1)), "deep_p50_ms": statistics.median(deep_ms),
+    }  # fmt: skip
+
+
+def on_passages(
+    folder: Path, home: Path, count: int, settings: Settings, locators: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Characters of the five best spans, widened to sentences, against the marked places: recall, precision, F1."""
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))]
+    workspace, retriever = ingest_articles(home, texts, settings)
+    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [json.loads(line) for line in lines if line.strip()]
+    questions = [questions[i] for i in np.random.default_rng(1).permutation(len(questions))[:count]]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in locators}
+    for question in questions:
+        document = question["corpus"] + ".md"
+        gold = {i for r in question["references"] for i in range(r["start_index"], r["end_index"])}
+        hits = retriever.search(question["question"], 10)
+        for name, make in locators.items():
+            spans = [span for hit in make(workspace).locate(question["question"], hits) for span in hit.spans]
+            covered: set[tuple[str, int]] = set()
+            for span in sorted(spans, key=lambda span: -span.score)[:5]:
+                start, end = span.sentence or (span.start, span.end)
+                covered |= {(span.document, i) for i in range(start, end)}
+            shared = sum(1 for name_, i in covered if name_ == document and i in gold)
+            found[name].append((shared / max(1, len(gold)), shared / max(1, len(covered))))
+    workspace.close()
+    table = {}
+    for name, rows in found.items():
+        recall, precision = np.mean(rows, axis=0).tolist()
+        table[name] = {
+            "recall": recall,
+            "precision": precision,
+            "f1": 2 * recall * precision / max(1e-9, recall + precision),
+        }
+    return table
+
+
+def latency(dev: Dev, locator: TrainedLocator, count: int) -> dict[str, float]:
+    """One question over five windows, the reader alone."""
+    wall, cpu = [], []
+    for question in dev.questions[:count]:
+        hits = dev.retriever.search(question.text, 5)
+        started, used = time.perf_counter(), time.process_time()
+        locator.locate(question.text, hits)
+        wall.append(1e3 * (time.perf_counter() - started))
+        cpu.append(1e3 * (time.process_time() - used))
+    return {"p50_ms": statistics.median(wall), "p50_cpu_ms": statistics.median(cpu)}
+
+
+def measure_length(tokens: int, full: bool) -> dict[str, float]:
+    """Six layers over `tokens` tokens in this process: seconds and peak memory, MiB above what stood before."""
+    import torch
+
+    from rag.sliding_window import Layer, LocatorConfig
+
+    torch.set_num_threads(1)
+    config = LocatorConfig()
+    layers = [Layer(config).bfloat16().eval().requires_grad_(False) for _ in range(config.layers)]
+    length = tokens if full else config.window_tokens
+    x = torch.randn(tokens // length, length, config.dim).bfloat16()
+    globals_ = torch.randn(1, config.global_tokens, config.dim).bfloat16()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    with torch.inference_mode():
+        for layer in layers:
+            x, globals_ = layer(x, globals_, None)
+    seconds = time.process_time() - started
+    return {"cpu_s": seconds, "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+
+def on_lengths(lengths: Sequence[int], longest_full: int) -> list[dict[str, Any]]:
+    """Each point in a process of its own, so that peaks do not mix."""
+    rows = []
+    for tokens in lengths:
+        row: dict[str, Any] = {"tokens": tokens}
+        for name in ("windows", "full"):
+            if name == "full" and tokens > longest_full:
+                continue
+            command = [sys.executable, "-m", "benchmarks.localisation", "--measure", str(tokens), name]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            row[name] = json.loads(done.stdout.splitlines()[-1])
+        rows.append(row)
+    return rows
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return "  ".join(
+        f"{key} {value:.1f}" if key.endswith("ms") else f"{key} {value:.3f}" for key, value in values.items()
+    )
+
+
+def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
+    settings = Settings()
+    short = options.short
+    count = options.questions or (120 if short else 1000)
+    file = options.data / "squad" / "dev-half-v1.1.json" if options.data.is_dir() else options.data
+    if not file.is_file():
+        raise UsageError(f"no SQuAD dev file at {file}", remedy="Give --data the data folder or a file in SQuAD layout")
+    dev = Dev(file, home / "squad", count, settings)
+    trained = load_locator(options.model, workspace=dev.workspace, settings=settings)
+    embedder = dev.retriever.embedder
+    sentence = SentenceLocator(embedder, dev.workspace, settings.locator)
+    trained.locate(dev.questions[0].text, dev.retriever.search(dev.questions[0].text, 5))  # load and warm up
+    results: dict[str, Any] = {"questions": len(dev.questions), "model": str(options.model)}
+
+    results["paragraph"] = on_paragraphs(dev, trained, sentence)
+    print("paragraph        " + _numbers(results["paragraph"]), flush=True)
+    methods: dict[str, Callable[[str, list[Hit]], Span | None]] = {
+        "trained": lambda q, hits: best_span(trained.locate(q, hits)),
+        "first locator": lambda q, hits: best_span(sentence.locate(q, hits)),
+        "per-window scoring": per_window(trained),
+    }
+    if trained.card.memory:
+        from memory.external_memory import WorkspaceMemory
+
+        assert embedder is not None
+        entries = WorkspaceMemory(dev.workspace, embedder.embed_query, trained.network.config.dim)
+        with_entries = TrainedLocator(options.model, trained.card, settings=settings, entries=entries)
+        without = TrainedLocator(options.model, trained.card, settings=settings)
+        without.network.model.memory = None
+        methods["memory with the document's entries"] = lambda q, hits: best_span(with_entries.locate(q, hits))
+        methods["no memory"] = lambda q, hits: best_span(without.locate(q, hits))
+    alone = TrainedLocator(options.model, trained.card, settings=settings)
+    alone.network.model.globals = type(alone.network.model.globals)(
+        alone.network.model.globals[:0], requires_grad=False
+    )
+    methods["no global tokens"] = lambda q, hits: best_span(alone.locate(q, hits))
+    results["store"], results["calibration"] = on_store(dev, methods)
+    for name, values in results["store"].items():
+        print(f"store            {name:36} " + _numbers(values), flush=True)
+    calibration = results["calibration"]
+    print(f"calibration      ECE {calibration['ece']:.3f}; answer in the windows {calibration['answer_in_top_5']:.3f}")
+    for row in calibration["bins"]:
+        bar = "#" * round(40 * row["observed"])
+        print(f"  stated {row['stated']:.2f} observed {row['observed']:.2f} n {row['n']:4} {bar}")
+    results["article"] = on_articles(dev, trained, deep=10 if short else 100)
+    print("article          " + _numbers(results["article"]), flush=True)
+    results["latency"] = latency(dev, trained, 40 if short else 200)
+    print("top 5 windows    " + _numbers(results["latency"]), flush=True)
+    passages = options.data / "passages"
+    if passages.is_dir():
+        locators = {
+            "trained": lambda _: trained,
+            "first locator": lambda workspace: SentenceLocator(embedder, workspace, settings.locator),
+        }
+        results["passages"] = on_passages(passages, home / "passages", 60 if short else 317, settings, locators)
+        for name, values in results["passages"].items():
+            print(f"passages top 5   {name:36} " + _numbers(values), flush=True)
+    else:
+        print(f"passages         skipped: no {passages}")
+    results["length"] = on_lengths(LENGTHS[:4] if short else LENGTHS, longest_full=8192)
+    for row in results["length"]:
+        full = row.get("full")
+        print(
+            f"length {row['tokens']:6}  windows {row['windows']['cpu_s']:7.2f} s {row['windows']['peak_mib']:7.0f} MiB"
+            + (f"    full {full['cpu_s']:7.2f} s {full['peak_mib']:7.0f} MiB" if full else "    full not measured")
+        )
+    return results
+
+
+def main() -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    parser = argparse.ArgumentParser("python -m benchmarks.localisation", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="120 questions, up to 8k tokens")
+    parser.add_argument("--questions", type=int, help="number of SQuAD questions")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder, or a SQuAD file")
+    parser.add_argument("--model", type=Path, default=Path("models/locator"))
+    parser.add_argument("--home", type=Path, help="keep the workspaces here (default: a temporary folder)")
+    parser.add_argument("--measure", nargs=2, metavar=("TOKENS", "KIND"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure_length(int(options.measure[0]), options.measure[1] == "full")))
+        return 0
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread, commit {commit}")
+    with tempfile.TemporaryDirectory() as folder:
+        results = run(options, options.home or Path(folder))
+    print(json.dumps({"benchmark": "localisation", "commit": commit, **results}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli_main(main))
