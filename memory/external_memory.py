@@ -193,8 +193,8 @@ def _nearest(vectors: np.ndarray, query: np.ndarray, k: int) -> list[int]:
 class ChunkVectors(Protocol):
     """What of a workspace the memory is written from."""
 
-    version: int
-
+    @property
+    def version(self) -> int: ...
     @property
     def derived(self) -> Path: ...
     def vectors(self) -> tuple[list[str], np.ndarray]: ...

@@ -100,7 +100,8 @@ def assemble(
     sentences = np.full(shape, -1, np.int64)
     firsts = []
     for b, (question, read) in enumerate(zip(questions, reads, strict=True)):
-        offset, seen = 0, {}
+        offset = 0
+        seen: dict[int, int] = {}  # text -> number of its first sentence
         head = len(question) + 2
         for w, (text, start, end) in enumerate(read):
             row = ids[b, w]
@@ -117,7 +118,14 @@ def assemble(
                 offset += int(text.sentences[-1]) + 1 if len(text.sentences) else 0
             sentences[b, w, head:last] = text.sentences[start:end] + base
         firsts.append([head] * len(read))
-    return Batch(*(torch.from_numpy(a) for a in (ids, kinds, mask, is_text, sentences)), firsts)
+    return Batch(
+        torch.from_numpy(ids),
+        torch.from_numpy(kinds),
+        torch.from_numpy(mask),
+        torch.from_numpy(is_text),
+        torch.from_numpy(sentences),
+        firsts,
+    )
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,8 @@ class _OverlapRanking:
 
 def _occurrences(context: str, answer: str, text: TokenText) -> list[tuple[int, int]]:
     """Token ranges that cover every stand-alone occurrence of `answer`."""
-    spans, at = [], context.find(answer)
+    spans: list[tuple[int, int]] = []
+    at = context.find(answer)
     while answer and at >= 0:
         end = at + len(answer)
         loose = (at == 0 or not context[at - 1].isalnum()) and (end == len(context) or not context[end].isalnum())
