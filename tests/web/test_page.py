@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.error
 import urllib.request
@@ -360,3 +361,26 @@ def test_other_sites_and_foreign_names_are_refused(server: Any) -> None:
             urllib.request.urlopen(request)
         assert refusal.value.code == 403
     assert not (server.home / "workspaces" / "stolen").exists()
+
+
+def test_unverified_citations_are_marked(open_page: Callable[..., Any], lease: Path) -> None:
+    """A claim that was not found word for word in its source says so, on the marker and on the chip."""
+    page = open_page()
+    add(page, lease)
+    wait_readable(page, lease.name)
+    cited = {"n": 1, "document": lease.name, "page": 2, "quote": "?", "start": 0, "end": 1, "boxes": []}
+    cited["verified"] = False
+    answer = {
+        "question": "?",
+        "answer": "It is twelve weeks [1].",
+        "refused": False,
+        "citations": [cited],
+        "model": "m",
+    }
+    body = json.dumps({"type": "answer", "answer": answer})
+    page.route("**/ask", lambda route: route.fulfill(body=body, content_type="application/x-ndjson"))
+    shown = ask(page, QUESTION)
+    assert "unverified" in shown.locator(".lec-chip").inner_text()
+    assert "not verified" in shown.locator(".lec-cite").get_attribute("aria-label")
+    border = shown.locator(".lec-cite").evaluate("element => getComputedStyle(element).borderStyle")
+    assert border == "dashed"
