@@ -78,7 +78,9 @@ class SphinxRecogniser:
             for word, phones in biased.pronunciations.items():
                 if not self._knows(word):
                     self._decoder.add_word(word, phones, False)
-            self._decoder.add_lm(name, self._sphinx.NGramModel.readfile(str(biased.language_model)))
+            # Not add_lm(NGramModel.readfile(...)): that model would lack the decoder's language weight (6.5), which
+            # makes decoding five times slower and visibly worse.
+            self._decoder.add_lm_file(name, str(biased.language_model))
             self._decoder.activate_search(name)
             if self._search != _GENERAL:
                 self._decoder.remove_search(self._search)
