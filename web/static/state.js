@@ -48,4 +48,4 @@ export function showRegion(name) {
 export function tabNews(name) {
   for (const tab of document.querySelectorAll(`.lec-tabs [data-region=${name}]`)) tab.dataset.news = "yes";
 }
-export const isNarrow = () => matchMedia("(max-width: 860px)").matches;
+export const isNarrow = () => matchMedia("(max-width: 940px)").matches;
