@@ -22,7 +22,7 @@ from transformers.models.llama.modeling_llama import (
     apply_rotary_pos_emb,
 )
 
-from omni.kv_cache import KVCache, attention_mask
+from omni.kv_cache import KVCache, attention_mask, static_mask
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class CausalStack(nn.ModuleList):
         """
         past, new = (cache.length if cache is not None else 0), x.shape[1] * repeat
         positions = torch.arange(past, past + new, device=x.device)[None]
-        out = self._run(x, positions, attention_mask(new, past, keep=keep, device=x.device), cache, repeat)
+        out = self._run(x, positions, attention_mask(new, past, keep=keep, like=x), cache, repeat)
         if cache is not None:
             cache.advance(new)
         return out
 
     def static_run(self, x: Tensor, positions: Tensor, cache: KVCache, window: int, *, repeat: int) -> Tensor:
         """The same at device tensor `positions` (N * repeat,) < window, shapes fixed: what a CUDA graph captures."""
-        mask = (torch.arange(window, device=x.device)[None] <= positions[:, None])[None, None]
+        mask = static_mask(positions, window, like=x)
         with cache.writing_at(positions, window):
             return self._run(x, positions[None], mask, cache, repeat)
 

@@ -90,19 +90,28 @@ class KVCache:
         return self._buffers[layer_idx]
 
 
-def attention_mask(new: int, past: int, *, keep: Tensor | None, device: torch.device) -> Tensor | None:
-    """Boolean (B or 1, 1, new, past + new) mask of what each new position may see; None where SDPA needs none.
+def attention_mask(new: int, past: int, *, keep: Tensor | None, like: Tensor) -> Tensor | None:
+    """Additive (B or 1, 1, new, past + new) mask of what each new position may see; None where SDPA needs none.
 
     `keep` (B, past + new) bool is False at padding. A padded query sees itself, since a row without any key would be
-    NaN and would poison every later row through 0 * NaN.
+    NaN and would poison every later row through 0 * NaN. Additive, in the dtype of `like`, because SDPA would turn a
+    boolean mask into one anew in every layer.
     """
     if keep is not None and bool(keep.all()):
         keep = None
     if keep is None and (past == 0 or new == 1):
         return None  # plain causal attention, or one query that sees everything
-    query = torch.arange(past, past + new, device=device)
-    key = torch.arange(past + new, device=device)
-    mask = (key[None, :] <= query[:, None])[None, None]
+    mask = like.new_zeros(1, 1, new, past + new)
+    mask[..., past:] = like.new_full((new, new), -torch.inf).triu_(1)
     if keep is None:
         return mask
-    return (mask & keep[:, None, None, :]) | (key[None, :] == query[:, None])[None, None]
+    mask = mask.masked_fill(~keep[:, None, None, :], -torch.inf)
+    itself = torch.arange(new, device=like.device)
+    mask[:, :, itself, past + itself] = 0.0
+    return mask
+
+
+def static_mask(positions: Tensor, window: int, *, like: Tensor) -> Tensor:
+    """Additive (1, 1, T, window) mask for queries at device tensor `positions` (T,): sees 0..position, shapes fixed."""
+    later = torch.arange(window, device=like.device)[None] > positions[:, None]
+    return like.new_zeros(1, 1, *later.shape).masked_fill_(later, -torch.inf)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from omni.kv_cache import KVCache, attention_mask
+from omni.kv_cache import KVCache, attention_mask, static_mask
 
 
 class MemoryReader(Protocol):
@@ -87,7 +87,7 @@ class LlamaBackbone(nn.Module):
         new = embeds.shape[1]
         if positions is None:
             positions = torch.arange(past, past + new, device=embeds.device)[None]
-        mask = attention_mask(new, past, keep=keep, device=embeds.device)
+        mask = attention_mask(new, past, keep=keep, like=embeds)
         hidden = self._layers(embeds, positions, mask, cache)
         if cache is not None:
             cache.advance(new)
@@ -95,7 +95,7 @@ class LlamaBackbone(nn.Module):
 
     def static_forward(self, embeds: Tensor, position: Tensor, cache: KVCache, window: int) -> Tensor:
         """One step (B, 1, dim) at device tensor `position` (1,) < window, shapes fixed: what a CUDA graph captures."""
-        mask = (torch.arange(window, device=embeds.device) <= position)[None, None, None]
+        mask = static_mask(position, window, like=embeds)
         with cache.writing_at(position, window):
             return self._layers(embeds, position[None], mask, cache)
 

@@ -94,11 +94,14 @@ class OmniPipeline:
             raise AudioError("the recording is empty", remedy="Check the microphone")
         device = self.llm.device
         mel = self.front_end(samples, device=device)
-        states = self._encode_real_length(mel, len(samples)) if real_length else self.encoder(mel)
+        states = self.encode_mel(mel, len(samples), real_length=real_length)
         key = int.from_bytes(hashlib.blake2b(samples.tobytes(), digest_size=6).digest(), "big")
         return HeardSpeech(states, len(samples) / self.front_end.sample_rate, key * 2 + int(real_length))
 
-    def _encode_real_length(self, mel: Tensor, n_samples: int) -> Tensor:
+    def encode_mel(self, mel: Tensor, n_samples: int, *, real_length: bool = False) -> Tensor:
+        """(windows, 3000, n_mels) -> (windows, T, dim); by real length (1, T, dim), as windows then differ."""
+        if not real_length:
+            return self.encoder(mel)
         windows = mel.shape[0]
         last = frames_of(n_samples - (windows - 1) * WINDOW_SAMPLES)
         step = 2 * self.adapter.downsample  # mel frames behind one embedding
@@ -108,7 +111,7 @@ class OmniPipeline:
         whole = self.encoder(mel[:-1])
         tail = self.encoder(mel[-1:, :last])
         flat = torch.cat([whole.flatten(0, 1), tail[0]])
-        return flat[None]  # one long row: windows no longer have the same length
+        return flat[None]
 
     def adapt(self, speech: HeardSpeech, text: Tensor | None = None) -> Tensor:
         """Heard speech (and the prompt's words, (1, N, dim)) -> (1, n, dim) embeddings, windows joined."""

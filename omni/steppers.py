@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -104,20 +104,29 @@ class EagerStepper:
 
 
 class GraphedCall:
-    """A function over fixed buffers, replayed as a CUDA graph where there is CUDA, called where there is none."""
+    """A function over fixed buffers, replayed as a CUDA graph where `capture` is on, called where it is off.
 
-    def __init__(self, function: Callable[[], None], *, capture: bool) -> None:
+    `reset` puts counters that the function advances back to their start; it runs before every rehearsal. Graphs of one
+    `pool` share their scratch memory, which is safe as long as they run one after the other and return nothing.
+    """
+
+    def __init__(
+        self, function: Callable[[], None], *, capture: bool, reset: Callable[[], None], pool: Any = None
+    ) -> None:
         self._function = function
         self._graph: torch.cuda.CUDAGraph | None = None
         if capture:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # warm-up: lazy initialisation must not be captured
+            with torch.cuda.stream(stream):  # rehearsals: lazy initialisation must not be captured
                 for _ in range(3):
+                    reset()
                     function()
+                reset()
             torch.cuda.current_stream().wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # thread_local: another thread (the vocoder, an embedder) may use the GPU meanwhile.
+            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
                 function()
 
     def __call__(self) -> None:
@@ -151,11 +160,12 @@ class StaticStepper:
                 "static decoding needs LlamaBackbone and a CTCDecoder without lookahead", remedy="Turn it off"
             )
         self.pipeline, self.llm, self.decoder = pipeline, llm, decoder
+        capacity, frames = _aligned(capacity), _aligned(max_new_tokens * decoder.upsample)
         self.capacity, self.max_new_tokens = capacity, max_new_tokens
         device, self._speaks = llm.device, speak
         self._capture = device.type == "cuda" if graphs is None else graphs
         self._prefix = _PrefixCache(KVCache(capacity, static=True))
-        self._frames = KVCache(max_new_tokens * decoder.upsample, static=True)
+        self._frames = KVCache(frames, static=True)
         self.reused, self._spoken = 0, 0
         with torch.inference_mode():
             self._token = torch.zeros(1, 1, dtype=torch.long, device=device)
@@ -164,15 +174,20 @@ class StaticStepper:
             self.hidden = torch.zeros(1, 1, llm.dim, dtype=llm.dtype, device=device)
             self.logits = torch.zeros(1, llm.vocab_size, dtype=llm.dtype, device=device)
             self._alignment = torch.zeros(1, decoder.upsample, dtype=torch.long, device=device)
+            pool = torch.cuda.graph_pool_handle() if self._capture else None
             self._think = {
-                w: GraphedCall(partial(self._think_body, w), capture=self._capture)
+                w: GraphedCall(partial(self._think_body, w), capture=self._capture, reset=self._rewind, pool=pool)
                 for w in _windows(smallest_window, capacity)
             }
             self._speak = {
-                w: GraphedCall(partial(self._speak_body, w), capture=self._capture)
+                w: GraphedCall(partial(self._speak_body, w), capture=self._capture, reset=self._rewind, pool=pool)
                 for w in _windows(smallest_window, self._frames.capacity)
                 if speak
             }
+
+    def _rewind(self) -> None:
+        self._position.zero_()
+        self._frame_positions.copy_(torch.arange(self.decoder.upsample))
 
     def _think_body(self, window: int) -> None:
         cache = self._prefix.cache
@@ -200,8 +215,8 @@ class StaticStepper:
         hidden = self.llm(prompt.embeds[:, self.reused :], cache=self._prefix.cache)[:, -1:]
         self.hidden.copy_(hidden)
         self.logits.copy_(self.llm.logits(hidden)[:, 0])
+        self._rewind()
         self._position.fill_(len(prompt))
-        self._frame_positions.copy_(torch.arange(self.decoder.upsample))
         self._spoken = 0
 
     @torch.inference_mode()
@@ -224,6 +239,11 @@ class StaticStepper:
         self._spoken += 1
         self._speak[_window(self._speak, self._spoken * self.decoder.upsample)]()
         return self._alignment
+
+
+def _aligned(positions: int) -> int:
+    """Rounded up: fused attention wants masks whose rows are aligned."""
+    return -(-positions // 64) * 64
 
 
 def _windows(smallest: int, capacity: int) -> list[int]:

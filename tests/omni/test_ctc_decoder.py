@@ -141,5 +141,5 @@ def test_static_steps_equal_eager_ones():
 
 
 def test_mask_keeps_padded_rows_finite():
-    mask = attention_mask(2, 1, keep=torch.tensor([[False, False, True]]), device=torch.device("cpu"))
-    assert mask[0, 0].tolist() == [[False, True, False], [False, False, True]]
+    mask = attention_mask(2, 1, keep=torch.tensor([[False, False, True]]), like=torch.zeros(1))
+    assert (mask[0, 0] == 0).tolist() == [[False, True, False], [False, False, True]]
