@@ -17,6 +17,7 @@ import importlib
 import json
 import logging
 import math
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ from core.errors import ModelError
 from core.settings import LocatorSettings, Settings
 from ingest.types import Chunk
 from rag.calibration import LogisticModel
-from rag.types import Hit, Span
+from rag.query import understand
+from rag.types import Hit, Locator, Span
 
 if TYPE_CHECKING:
     from rag.reading import TokenText
@@ -42,6 +44,7 @@ REFUSAL_FEATURES = ("null_span", "null_sentence", "best")
 _CANDIDATES = 40  # spans taken from a read before they are grouped by sentence
 _GROUP = 16  # windows a step of a deep read: what progress and cancelling wait for
 _FINALISTS = 8  # windows that a deep read reads again, together
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 class ChunkSource(Protocol):
@@ -113,16 +116,41 @@ class LocatorCard:
 
 
 def load_locator(
-    folder: Path, *, workspace: ChunkSource | None = None, settings: Settings | None = None,
-    entries: EntrySource | None = None,
-) -> TrainedLocator:  # fmt: skip
-    """The locator in `folder`, its files checked, its network loaded at the first question. Raises ModelError."""
+    folder: Path, *, workspace: Any = None, settings: Settings | None = None, entries: EntrySource | None = None
+) -> TrainedLocator:
+    """The locator in `folder`, its files checked, its network loaded at the first question. Raises ModelError.
+
+    With a `workspace` (ingest.workspace.Workspace) it can read deep, and questions about figures in tables go to the
+    sentence locator, which knows tables.
+    """
     settings = settings or Settings()
     card = LocatorCard.load(folder)
     if settings.embedder.model != card.trunk:
         # Correct all the same: then the trunk's embeddings are loaded for the locator alone, 23 MB more.
         log.info("the trained locator reads with %s, the search with %s", card.trunk, settings.embedder.model)
-    return TrainedLocator(folder, card, workspace=workspace, settings=settings, entries=entries)
+    tables: Locator | None = None
+    if workspace is not None and hasattr(workspace, "page"):
+        from rag.engine import LazyEmbedder
+        from rag.sentence_locator import SentenceLocator
+
+        tables = SentenceLocator(LazyEmbedder(settings), workspace, settings.locator)
+    return TrainedLocator(folder, card, workspace=workspace, settings=settings, entries=entries, tables=tables)
+
+
+def whole_sentences(hits: Sequence[Hit], page_text: Callable[[str, int], str]) -> list[Hit]:
+    """The hits with each span widened to its sentence: what is quoted. `page_text(document, page)` -> text.
+
+    Boxes of widened spans are left empty, to be looked up again.
+    """
+
+    def widen(span: Span) -> Span:
+        if span.sentence is None or span.sentence == (span.start, span.end):
+            return span
+        start, end = span.sentence
+        text = page_text(span.document, span.page)[start:end]
+        return replace(span, start=start, end=end, text=text, boxes=())
+
+    return [replace(hit, spans=tuple(widen(span) for span in hit.spans)) if hit.spans else hit for hit in hits]
 
 
 class TrainedLocator:
@@ -132,9 +160,10 @@ class TrainedLocator:
 
     def __init__(
         self, folder: Path, card: LocatorCard, *, workspace: ChunkSource | None = None,
-        settings: Settings | None = None, entries: EntrySource | None = None,
+        settings: Settings | None = None, entries: EntrySource | None = None, tables: Locator | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.card, self.workspace, self.entries = folder, card, workspace, entries
+        """`tables`: locates what the reader was not trained for: figures in tables, text that is not alphabetic."""
+        self.folder, self.card, self.workspace, self.entries, self.tables = folder, card, workspace, entries, tables
         self._settings = settings or Settings()
         self.settings: LocatorSettings = self._settings.locator
         self._lock = threading.Lock()
@@ -150,6 +179,8 @@ class TrainedLocator:
 
     def locate(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
         """The hits with their spans, hits in the order of their best spans; those beyond `top_windows` are not read."""
+        if self.tables is not None and (understand(question).metric or _CJK.search(question)):
+            return self.tables.locate(question, hits)
         return self.read(question, hits).hits
 
     def read(self, question: str, hits: Sequence[Hit]) -> Reading:

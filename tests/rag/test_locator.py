@@ -20,7 +20,15 @@ from ingest.types import Chunk
 from memory.external_memory import ExternalMemory
 from rag.calibration import LogisticModel
 from rag.engine import TRAINED_LOCATOR
-from rag.locator import CONFIG, REFUSAL_FEATURES, SPAN_FEATURES, WEIGHTS, TrainedLocator, load_locator
+from rag.locator import (
+    CONFIG,
+    REFUSAL_FEATURES,
+    SPAN_FEATURES,
+    WEIGHTS,
+    TrainedLocator,
+    load_locator,
+    whole_sentences,
+)
 from rag.sliding_window import LocatorConfig, SlidingWindowReader
 from rag.types import Hit, Locator
 
@@ -300,3 +308,37 @@ def test_the_shipped_locator_finds_the_exact_words():
         assert answer in reading.hits[0].spans[0].text, question
         elsewhere = shipped.read("What is the boiling point of nitrogen?", hits_of())
         assert reading.no_answer < elsewhere.no_answer
+
+
+class Tables:
+    """A locator that only says that it was asked."""
+
+    name = "tables"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def locate(self, question: str, hits: object) -> list[Hit]:
+        self.asked.append(question)
+        return []
+
+
+def test_figures_and_other_scripts_go_to_the_locator_that_knows_them(locator: TrainedLocator):
+    tables = Tables()
+    routing = TrainedLocator(locator.folder, locator.card, tables=tables)
+    figures = ["What is the FY2022 quick ratio of Acme?", "仓库的租约什么时候结束?"]
+    for question in [*figures, "When does the lease end?"]:
+        routing.locate(question, hits_of())
+    assert tables.asked == figures
+
+
+def test_widened_spans_are_the_sentences_of_the_page(locator: TrainedLocator):
+    hits = locator.locate("Who keeps the policy?", hits_of())
+    pages = {f"d{i}.txt": "x" * 100 + text for i, text in enumerate(TEXTS)}
+    wide = whole_sentences(hits, lambda document, page: pages[document])
+    assert [len(hit.spans) for hit in wide] == [len(hit.spans) for hit in hits]
+    for hit, exact in zip(wide, hits, strict=True):
+        for sentence, span in zip(hit.spans, exact.spans, strict=True):
+            assert span.text in sentence.text and sentence.text.endswith((".", "again."))
+            assert pages[span.document][sentence.start : sentence.end] == sentence.text
+            assert sentence.score == span.score
