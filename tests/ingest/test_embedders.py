@@ -136,6 +136,19 @@ def test_batches_hold_every_text_once_and_little_padding() -> None:
     assert padded < 2 * sum(lengths)
 
 
+def test_memory_does_not_grow_with_the_lengths_met(bundled: Embedder) -> None:
+    """oneDNN compiles per shape; 100 lengths used to cost 200 MB more than a few."""
+    import psutil
+
+    def meet(lengths: range) -> float:
+        for length in lengths:
+            bundled.embed_passages(["word " * length])
+        return psutil.Process().memory_info().rss / 2**20
+
+    before = meet(range(20, 220, 16))
+    assert meet(range(20, 220, 2)) - before < 80
+
+
 def test_passages_carry_their_context() -> None:
     chunk = Chunk("d:0", "d", "a.txt", 1, 0, 4, "text", "Title > Section")
     assert passage_text(chunk) == "Title > Section\ntext"
