@@ -8,9 +8,9 @@
   citation overlaps the gold paragraph; *top*: the best span contains a gold answer.
 - Refusal: then half of the articles is removed and its questions are asked again: AUROC of the confidence, and what is
   refused at the shipped threshold, of the answerable and of the removed. Small talk for good measure.
-- Passages: character recall, precision and IoU of cited against reference stretches, mean over
-  questions (as in Smith & Troynikov, Evaluating Chunking Strategies for Retrieval, 2024); *spans*: recall of all located
-  spans; refused answers count with what they cite.
+- Passages: character recall, precision and IoU of cited against reference stretches, mean over questions (as in Smith
+  & Troynikov, Evaluating Chunking Strategies for Retrieval, 2024); *spans*: recall of all located spans; refused
+  answers count with what they cite.
 - Latency: whole question and first text, one compute thread, wall clock and process CPU time.
 """
 

@@ -22,6 +22,7 @@ from ingest.types import Box, Page
 from rag.calibration import Calibration, calibration
 from rag.citations import CitationWriter, is_refusal
 from rag.extractive import answer_lines, choose_spans, refusal_lines
+from rag.locator import whole_sentences
 from rag.prompts import SYSTEM, build_prompt
 from rag.support import support_features
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
@@ -129,7 +130,8 @@ class AnswerEngine:
         draft = _Draft(question, time.perf_counter())
         blocked = EMPTY_QUESTION if not question.strip() else NO_DOCUMENTS if not self.workspace.chunk_count() else ""
         if not blocked:
-            draft.hits, draft.timings_ms = self.search(question)
+            hits, draft.timings_ms = self.search(question)
+            draft.hits = self._quotable(hits)
             blocked = "" if draft.hits else NO_MATCH
         if blocked:
             draft.timings_ms = {"embed": 0.0, "coarse": 0.0, "fine": 0.0, **draft.timings_ms}
@@ -190,6 +192,11 @@ class AnswerEngine:
 
     def _page_text(self, span: Span) -> str:
         return self.workspace.page(span.document, span.page).text
+
+    def _quotable(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Locators that find exact words name their sentences, too: an answer quotes these."""
+        wide = whole_sentences(hits, lambda document, page: self.workspace.page(document, page).text)
+        return [self._boxed(hit) for hit in wide]
 
     def _boxed(self, hit: Hit) -> Hit:
         """Spans of locators that set no boxes get theirs from the workspace."""

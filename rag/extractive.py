@@ -17,7 +17,7 @@ from rag.types import Citation, Hit, Span
 
 NOTHING_FOUND = "I could not find an answer to this in the documents."
 # A further sentence is quoted if it is this much as likely to answer as the best one: closed and open questions.
-_RELATIVE_ONE, _RELATIVE_SEVERAL = 0.8, 0.45
+_RELATIVE_ONE, _RELATIVE_SEVERAL = 0.6, 0.35
 _CLOSED = (".", "!", "?", "。", "！", "？", '."', ".”", ".)", '?"', "?”", "…")
 _CLOSED_KINDS = ("date", "number", "person", "place")
 _SAME = 0.7  # word overlap from which two sentences say the same

@@ -29,6 +29,9 @@ _BOILERPLATE = re.compile(
 )
 _BULLET = re.compile(r"^\s*(?:[•●▪◦‣·*\-–—]|\(?[a-z0-9]{1,3}[.)])\s+")
 _LONG = 450  # characters: half a minute of speech
+_LONGISH = 250  # longer ones are looked through for full stops that no capital follows (text in small letters)
+_STOP = r"(?<=[a-z\d)]{3}[.?!])(?<!\binc\.)(?<!corp\.)(?<!\bltd\.)(?<!\bnos\.)(?<!approx\.)\s+(?=[a-z(])"
+_STOP_CUT, _ANY_CUT = re.compile(_STOP), re.compile(_STOP + r"|;\s+")
 _TERMINAL = re.compile(r"[.!?:;][\"”’')\]]*\s*$")
 
 
@@ -147,14 +150,14 @@ def _sentences(text: str, start: int, end: int) -> list[Quotable]:
 
 
 def _clauses(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Sentences of text[start:end]; those that nobody can listen to are divided at their semicolons."""
+    """Sentences of text[start:end]; those that nobody can listen to are divided, at semicolons at last."""
     found: list[tuple[int, int]] = []
     block = text[start:end].replace("\n", " ").replace("\r", " ")  # its lines are one paragraph; offsets stay
     for s, e in sentence_spans(block):
         cuts = [start + s, start + e]
-        if e - s > _LONG:
-            marks = (m.end() for m in re.finditer(r";\s+", text[start + s : start + e]))
-            cuts[1:1] = [start + s + mark for mark in marks]
+        pattern = _ANY_CUT if e - s > _LONG else _STOP_CUT if e - s > _LONGISH else None
+        if pattern is not None:
+            cuts[1:1] = [start + s + m.end() for m in pattern.finditer(text[start + s : start + e])]
         found.extend(pairwise(cuts))
     return found
 

@@ -57,9 +57,9 @@ ROW_YEAR_FOUND, ROW_YEAR_MISSING = 1.0, -1.5  # the year asked for heads a colum
 ROW_STATEMENT = 1.0  # the row stands in the statement that the question needs
 ROW_BONUS_LINE_ITEM = 5.0  # times the squared match of its label with a line item that the question needs
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
-ANNOUNCEMENT = -1.5  # "The following table shows ...:"
+ANNOUNCEMENT = -1.5  # "The following table shows ...:"; questions in the text
 _ANNOUNCES = re.compile(
-    r":\s*$|\b(?:following|below) (?:is a|are the|tables?|lists?|discussion|summar|chart|graph|component)|"
+    r"[:?]\s*$|\b(?:following|below) (?:is a|are the|tables?|lists?|discussion|summar|chart|graph|component)|"
     r"\bas follows\b|^following (?:is|are)\b|^see (?:note|item|part|page)|\brefer to (?:note|item|part|page|the)\b|"
     r"\b(?:is|are) (?:set forth|included|incorporated) (?:in|under|by)\b",
     re.IGNORECASE,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _VALUE = re.compile(r"[($€£¥+-]*\d(?:[\d,]*\d)?(?:\.\d+)?[)%]*(?:[)%])*$")
 _DASH = re.compile(r"[—–-]+$|[$€£¥][—–-]+$|N/?[AM]$|n/?[am]$")
@@ -36,6 +37,7 @@ class TableRow:
         return all(_YEAR.match(cell) for cell in self.cells)
 
 
+@lru_cache(maxsize=8192)  # the heads of a table are looked for from each of its rows
 def parse_row(line: str) -> TableRow | None:
     """The row that a line of page text holds, or None for prose. Rows have a label and at least one value.
 

@@ -29,6 +29,7 @@ class FakeServer:
 
     def __init__(self, reply: list[str], misbehave: str = "") -> None:
         self.requests: list[dict] = []
+        self.closing = threading.Event()
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,7 +48,7 @@ class FakeServer:
                 self.send_header("Content-Type", "application/x-ndjson" if ollama else "text/event-stream")
                 self.end_headers()
                 if misbehave == "silent":
-                    time.sleep(3)
+                    fake.closing.wait(60)
                     return
                 if misbehave == "html":
                     self.wfile.write(b"data: <html>gateway</html>\n\n")
@@ -60,7 +61,7 @@ class FakeServer:
                     if number == 2 and misbehave == "malformed":
                         self.wfile.write(b"data: {not json\n\n")
                     if number == 2 and misbehave == "stalls":
-                        time.sleep(3)
+                        fake.closing.wait(60)
                     self.wfile.write((fake.ollama_line if ollama else fake.openai_line)(piece).encode())
                     self.wfile.flush()
                 end = '{"model":"m","done":true,"message":{"role":"assistant","content":""}}\n'
@@ -83,6 +84,7 @@ class FakeServer:
         return json.dumps({"model": "m", "done": False, "message": {"role": "assistant", "content": piece}}) + "\n"
 
     def close(self) -> None:
+        self.closing.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -174,7 +176,7 @@ def test_a_failing_server_costs_the_model_not_the_answer(serve: Callable[..., Fa
     settings = AnswerSettings(model="openai:m", base_url=url, timeout_s=0.5)
     started = time.perf_counter()
     events = list(engine(settings).stream("When does the lease begin?"))
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 40, "the server keeps silent for 60 s"
     answer = events[-1].answer
     assert answer is not None and answer.model == "extractive" and "openai:m" in answer.notice
     assert "The lease begins on 1 March 2021." in answer.text

@@ -18,8 +18,9 @@ from rag.types import Hit
 
 RIVER = (
     "The Aldra rises in the northern hills and flows past three towns. Its stone bridge was built in 1742 by Anselm "
-    "Ott. Salmon return to the river every September. The bridge was widened after the flood of 1910 because carts could no "
-    "longer pass each other. Today the valley lives mostly from orchards and a paper mill that employs 340 people."
+    "Ott. Salmon return to the river every September. The bridge was widened after the flood of 1910 because carts "
+    "could no longer pass each other. Today the valley lives mostly from orchards and a paper mill that employs 340 "
+    "people."
 )
 INCOME = """Brightwater Tools Inc.
 Consolidated Statement of Income
