@@ -95,7 +95,8 @@ class HybridRetriever(Retriever):
     def search(self, question: str, top_k: int = 10, *, documents: Sequence[str] | None = None) -> list[Hit]:
         """The best chunks, best first; [] for an empty question or workspace. Raises StoreError for a foreign embedder.
 
-        `documents` (names or ids) restricts the search to these; unknown ones are passed over. `Hit.score` falls along the list; it is the probability that a chunk answers, as far as this stage can tell.
+        `documents` (names or ids) restricts the search to these; unknown ones are passed over. `Hit.score` falls along
+        the list; it is the probability that a chunk answers, as far as this stage can tell.
         """
         started = time.perf_counter()
         self._local.timings_ms = {"embed": 0.0, "coarse": 0.0, "total": 0.0}
@@ -299,22 +300,22 @@ def _spread(run: _Run, rows: Sequence[int], scores: Sequence[float]) -> tuple[li
     of a single page (text, Markdown) only know the latter.
     """
     chunks = run.read(rows)
-    left = list(range(len(rows)))
+    page = np.array([run.page_key(row) for row in rows])
+    sheet = np.array([run.words.page_of[row] for row in rows])  # also inside a document of one page
+    start, end = np.array([chunk.start for chunk in chunks]), np.array([chunk.end for chunk in chunks])
     value = np.array(scores, np.float64)
-    penalty = np.zeros(len(rows))
+    repeated, overlapped = np.zeros(len(rows)), np.zeros(len(rows))
     order: list[int] = []
-    while left:
-        i = max(left, key=lambda place: value[place] - penalty[place])
-        value[i] -= penalty[i]
+    final: list[float] = []
+    for _ in rows:
+        current = value - np.maximum(repeated, overlapped)
+        i = int(np.argmax(current))
         order.append(i)
-        left.remove(i)
-        for j in left:
-            if run.page_key(rows[j]) == run.page_key(rows[i]):
-                penalty[j] += SAME_PAGE
-            a, b = chunks[i], chunks[j]
-            if a.document_id == b.document_id and a.page == b.page and a.start < b.end and b.start < a.end:
-                penalty[j] = max(penalty[j], OVERLAPPING)
-    return [rows[i] for i in order], [float(value[i]) for i in order]
+        final.append(float(current[i]))
+        repeated[page == page[i]] += SAME_PAGE
+        overlapped[(sheet == sheet[i]) & (start < end[i]) & (start[i] < end)] = OVERLAPPING
+        value[i] = -np.inf
+    return [rows[i] for i in order], final
 
 
 def _best(values: np.ndarray, k: int) -> list[int]:
