@@ -4,8 +4,10 @@
 
 Articles are divided into two workspaces. A question asked where its article is stored is answerable; asked of the
 other workspace, it is not (it is about an article that was never added). Small talk is unanswerable in both. The
-threshold is set where FALSE_REFUSALS of the answerable questions of held-out articles are refused: a refused good
-question costs a user more than a weak answer that is shown with its low confidence. Ten minutes on one core.
+threshold is MARGIN times the confidence below which FALSE_REFUSALS of the answerable questions of held-out articles
+fall: a refused good question costs a user more than a weak answer that is shown with its low confidence, and SQuAD's
+questions, written with the paragraph in view, share more words with it than those of people who have not read it.
+Five minutes on one core.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from rag.support import support_features
 from rag.types import Retriever
 
 FALSE_REFUSALS = 0.015
+MARGIN = 0.5
 SMALL_TALK = (
     "How are you today?", "What is the weather like tomorrow?", "Can you tell me a joke?", "What is two plus two?",
     "Who are you?", "What should I cook for dinner tonight?", "Please translate good morning into French.",
@@ -195,7 +198,8 @@ def fit(shelves: Sequence[Shelf], command: str) -> dict[str, object]:
         "refit": command,
         "sentence": {"held_out_top1": round(top, 4), **sentence.to_json()},
         "refusal": {
-            "threshold": round(threshold, 4),
+            "threshold": round(MARGIN * threshold, 4),
+            "held_out_threshold": round(threshold, 4),
             "held_out_auroc": round(area, 4),
             "held_out_false_refusals": FALSE_REFUSALS,
             "held_out_true_refusals": round(refused, 4),

@@ -93,7 +93,8 @@ def page_text(workspace: Workspace, answer: Answer, n: int = 1) -> str:
     ("question", "expected", "document"),
     [
         ("When does the lease begin?", "1 March 2021", "lease.md"),
-        ("How much does a late payment cost the tenant?", "$45", "lease.md"),
+        ("How much is the fee for paying late?", "$45", "lease.md"),
+        ("How tall is the telescope?", "2.4 metres", "observatory.txt"),
         ("Who has a second set of keys?", "Margaret Hale", "lease.md"),
         ("Who founded the observatory?", "Ida Voss", "observatory.txt"),
         ("How long is a guided tour?", "ninety minutes", "observatory.txt"),
