@@ -1,7 +1,7 @@
 """The speech language model as the assistant uses it: asked aloud, it looks into the documents and answers aloud.
 
-    engine = load_engine(settings)                                       # engine = "omni" in lectern.toml
-    for event in engine.converse(waveform, search=lambda q: answers.search(q)[0]):
+    engine = load_engine(settings)                             # engine = "omni" in lectern.toml
+    for event in answer_aloud(engine, waveform, answers):      # answers: a workspace's rag.answer.AnswerEngine
         ...                                     # the cascade's SpeechEvents: transcript, text, waveform, answer, ...
 
 The same object is a `TextGenerator` for rag, a `SpeechSynthesiser` and (with a whole Whisper) a `SpeechRecogniser`, so
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -26,6 +27,7 @@ from omni.audio import resample
 from omni.cascade import SpeechEvent, require_speech
 from omni.download import LICENCE
 from omni.generate import GenerationOptions, decode
+from omni.llama import MemoryReader
 from omni.pipeline import HeardSpeech, OmniPipeline, Prompt
 from omni.prompt import INSTRUCTION, SPEECH, Context, fit_context, format_prompt, plain
 from omni.sampling import SamplingOptions
@@ -62,6 +64,12 @@ class OmniEngine:
         replaced = self.pipeline.replace(**stages)
         with self._lock:
             self.pipeline = replaced
+
+    def attach_memory(self, memory: MemoryReader | None, *, layer: int) -> None:
+        """Let an external memory enrich the language model's states after `layer`; None detaches it."""
+        with self._lock:
+            self.pipeline.llm.attach_memory(memory, layer=layer)  # type: ignore[attr-defined]
+            self._stepper = None  # what it has cached or captured knows nothing of the memory
 
     def warm_up(self) -> None:
         """Run every stage once, so that the first question does not wait for kernels and graphs."""
@@ -267,6 +275,38 @@ class OmniEngine:
         speak = speak and self.pipeline.speech_decoder is not None
         generation = GenerationOptions(max_new_tokens=limit, sampling=sampling, speak=speak)
         return ReplyOptions(generation, omega=s.omega, chunk_mode=s.chunk_mode, rate=rate)
+
+
+class DocumentSearch(Protocol):
+    """What `answer_aloud` needs of an answer engine: rag.answer.AnswerEngine is one."""
+
+    @property
+    def workspace(self) -> Any: ...
+    def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]: ...
+
+
+def answer_aloud(
+    engine: OmniEngine,
+    question: Waveform | str,
+    answers: DocumentSearch,
+    *,
+    history: Sequence[tuple[str, str]] = (),
+    recogniser: SpeechRecogniser | None = None,
+    rate: float = 1.0,
+    speak: bool = True,
+    cancel: threading.Event | None = None,
+) -> Iterator[SpeechEvent]:
+    """Answer from one workspace's documents: `converse` over the search of its answer engine, boxes included."""
+    return engine.converse(
+        question,
+        search=lambda words: answers.search(words, engine.settings.passages)[0],
+        boxes=answers.workspace.boxes,
+        history=history,
+        recogniser=recogniser,
+        rate=rate,
+        speak=speak,
+        cancel=cancel,
+    )
 
 
 def model_folder(settings: Settings) -> Path:

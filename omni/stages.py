@@ -116,8 +116,12 @@ def check_sizes(
     ]
     if speech_decoder is not None:
         pairs.append(("llm.dim", llm.dim, "speech_decoder.input_dim", speech_decoder.input_dim))
-        if vocoder is not None:
-            pairs.append(("speech_decoder.n_units", speech_decoder.n_units, "vocoder.n_units", vocoder.n_units))
+    if speech_decoder is not None and vocoder is not None and speech_decoder.n_units > vocoder.n_units:
+        raise ModelError(
+            f"these stages do not fit: speech_decoder.n_units is {speech_decoder.n_units}, "
+            f"vocoder.n_units is only {vocoder.n_units}",
+            remedy="Use the vocoder that was trained on the same units",
+        )
     for left, left_size, right, right_size in pairs:
         if left_size != right_size:
             raise ModelError(
