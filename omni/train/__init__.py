@@ -1,0 +1,1 @@
+"""Recipes that train what ships under `models/`; never imported by the product."""

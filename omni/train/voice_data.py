@@ -1,0 +1,68 @@
+"""The teacher's lessons on disk: phones, durations and 5 ms vocoder parameters of many sentences, in shards.
+
+python -m omni.train.voice data --out runs/voice --sentences 5000
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omni.train.flite_teacher import FliteTeacher, Lesson
+from omni.train.voice_texts import training_texts
+
+_SHARD = 250  # sentences
+
+
+def make_lessons(out: Path, squad: Path, *, sentences: int, speaker: str, seed: int = 0) -> None:
+    """Writes lessons-SPEAKER-NNN.npz; shards that are there are kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    teacher = FliteTeacher(speaker, sound=False)
+    texts = list(training_texts(squad, sentences, seed=seed))
+    started, seconds = time.monotonic(), 0.0
+    for shard, first in enumerate(range(0, len(texts), _SHARD)):
+        path = out / f"lessons-{speaker}-{shard:03d}.npz"
+        if path.exists():
+            continue
+        batch = texts[first : first + _SHARD]
+        lessons = [teacher.speak(text) for text in batch]
+        save_lessons(path, batch, lessons)
+        seconds += sum(len(lesson.f0) for lesson in lessons) * 0.005
+        print(f"{path.name}: {seconds / 3600:.2f} h of speech in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def save_lessons(path: Path, texts: Sequence[str], lessons: Sequence[Lesson]) -> None:
+    phones = [
+        [[p.name, p.stress, p.word, int(p.starts_syllable), p.punctuation, p.end_frame] for p in lesson.phones]
+        for lesson in lessons
+    ]
+    params = [np.concatenate([le.mcep, le.f0[:, None], le.strengths], axis=1) for le in lessons]
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(
+        temporary,
+        texts=np.array(json.dumps(list(texts))),
+        phones=np.array(json.dumps(phones)),
+        lengths=np.array([len(p) for p in params]),
+        params=np.concatenate(params).astype(np.float16),  # (frames, 25 + 1 + 5); F0 in Hz: 0.06 Hz steps
+    )
+    temporary.rename(path)
+
+
+def load_lessons(folder: Path, speaker: str) -> tuple[list[str], list[list[list[Any]]], list[np.ndarray]]:
+    """Texts, phones [name, stress, word, starts_syllable, punctuation, end_frame], and (frames, 31) parameters."""
+    texts: list[str] = []
+    phones: list[list[list[Any]]] = []
+    params: list[np.ndarray] = []
+    for path in sorted(folder.glob(f"lessons-{speaker}-[0-9]*.npz")):
+        if path.name.endswith(".tmp.npz"):
+            continue
+        with np.load(path) as shard:
+            texts += json.loads(str(shard["texts"]))
+            phones += json.loads(str(shard["phones"]))
+            params += np.split(shard["params"], np.cumsum(shard["lengths"])[:-1])
+    return texts, phones, params
