@@ -1,8 +1,9 @@
 """Spoken instructions for training: a JSON Lines file -> batches.
 
-One line: {"audio": "q1.wav", "answer": "It is due on 1 June.", "units": [71, 12, ...]}. `audio` is relative to the file;
-`units` (the answer's speech as vocoder units, repeats merged) are needed for stage 2 only. The paper's InstructS2S-200K has
-this content: instructions rewritten as people would say them, short speakable answers, both synthesised (section 3).
+One line: {"audio": "q1.wav", "answer": "It is due on 1 June.", "units": [71, 12, ...]}. `audio` is relative to the
+file; `units` (the answer's speech as vocoder units, repeats merged) are needed for stage 2 only. The paper's
+InstructS2S-200K has this content: instructions rewritten as people would say them, short speakable answers, both
+synthesised (section 3).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from core.errors import cli_main
 from core.runtime import resolve_device, resolve_dtype, seed_everything, set_up_logging, stay_offline
 from omni.losses import splice_batch, text_loss
 from omni.pipeline import OmniPipeline
-from omni.train.instruction_data import InstructionBatch, batches, collate, read_instructions
+from omni.train.instruction_data import InstructionBatch, SpokenInstruction, batches, collate, read_instructions
 from omni.train.loop import LoopOptions, train
 
 
@@ -54,7 +54,7 @@ def merge_lora(llm: nn.Module) -> None:
 
     for name, module in list(llm.named_modules()):
         if isinstance(module, LoraLayer):
-            module.merge()  # type: ignore[operator]
+            module.merge()
             parent, _, leaf = name.rpartition(".")
             setattr(llm.get_submodule(parent), leaf, module.get_base_layer())
 
@@ -105,7 +105,13 @@ def load(arguments: argparse.Namespace, *, speak: bool) -> OmniPipeline:
     )
 
 
-def run(arguments, items, pipeline, parameters: Iterable[nn.Parameter], loss) -> list[float]:  # type: ignore[no-untyped-def]
+def run(
+    arguments: argparse.Namespace,
+    items: Sequence[SpokenInstruction],
+    pipeline: OmniPipeline,
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[OmniPipeline, InstructionBatch], Tensor],
+) -> list[float]:
     """Train on the items as the arguments say; returns the losses."""
     per_epoch = math.ceil(len(items) / arguments.batch_size)
     steps = max(1, per_epoch * arguments.epochs // arguments.accumulate)

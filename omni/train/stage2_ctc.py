@@ -36,8 +36,8 @@ def prepare(pipeline: OmniPipeline) -> list[nn.Parameter]:
     decoder = pipeline.speech_decoder
     if not isinstance(decoder, CTCDecoder):
         raise ModelError("this checkpoint has no speech decoder", remedy="Its config.json needs ctc_decoder_config")
-    for module in (pipeline.encoder, pipeline.adapter, pipeline.llm):
-        module.requires_grad_(False)  # type: ignore[attr-defined]
+    for stage in ("encoder", "adapter", "llm"):
+        getattr(pipeline, stage).requires_grad_(False)
     return list(decoder.requires_grad_(True).parameters())
 
 
