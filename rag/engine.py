@@ -86,7 +86,7 @@ def build_engine(workspace: Workspace, settings: Settings) -> AnswerEngine:
 
     embedder = LazyEmbedder(settings)
     return AnswerEngine(
-        HybridRetriever(workspace, embedder, settings.retrieval),
+        HybridRetriever(workspace, embedder, settings.retrieval, device=settings.device, threads=settings.threads),
         build_locator(embedder, workspace, settings),
         workspace=workspace,
         generator=build_generator(settings.answer, device=settings.device),

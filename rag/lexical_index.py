@@ -114,16 +114,30 @@ class LexicalIndex:
         postings = Postings(arrays["offsets"], arrays["rows"], arrays["counts"])
         return cls(vocabulary, arrays["sequence"], arrays["starts"], postings)
 
-    def idf(self, terms: Sequence[str]) -> np.ndarray:
-        """(terms,) float32: ln(1 + (N - df + 0.5) / (df + 0.5)), 0 for terms that no chunk holds."""
-        df = np.array([len(self.postings(term)[0]) for term in terms], np.float32)
-        return np.where(df > 0, np.log1p((len(self) - df + 0.5) / (df + 0.5)), 0.0).astype(np.float32)
+    def idf(self, terms: Sequence[str], among: np.ndarray | None = None) -> np.ndarray:
+        """(terms,) float32: ln(1 + (N - df + 0.5) / (df + 0.5)), 0 for terms that no chunk holds.
 
-    def score(self, terms: Sequence[str]) -> LexicalScores:
-        """BM25 of every chunk, the Lucene variant (Robertson and Zaragoza, 2009; Kamphuis et al., ECIR 2020)."""
+        `among`: rows to count in, instead of all.
+        """
+        if among is None:
+            count = len(self)
+            df = np.array([len(self.postings(term)[0]) for term in terms], np.float32)
+        else:
+            count = len(among)
+            inside = np.zeros(len(self), bool)
+            inside[among] = True
+            df = np.array([inside[self.postings(term)[0]].sum() for term in terms], np.float32)
+        return np.where(df > 0, np.log1p((count - df + 0.5) / (df + 0.5)), 0.0).astype(np.float32)
+
+    def score(self, terms: Sequence[str], idfs: np.ndarray | None = None) -> LexicalScores:
+        """BM25 of every chunk, the Lucene variant (Robertson and Zaragoza, 2009; Kamphuis et al., ECIR 2020).
+
+        `idfs`: (terms,) weights to use instead of `idf(terms)`.
+        """
         bm25 = np.zeros(len(self), np.float32)
         matched = np.zeros(len(self), np.float32)
-        idfs = self.idf(terms)
+        if idfs is None:
+            idfs = self.idf(terms)
         for term, idf in zip(terms, idfs, strict=True):
             if idf > 0:
                 rows, counts = self.postings(term)

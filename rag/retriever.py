@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 READ = 50  # candidates whose text is read for proximity; at least three times top_k
 FAVOURED = 0.5  # documents with at least this share of the best document score are searched on their own too
 FAVOURED_CHUNKS = 20_000  # at most: a name that fits half the store is no name
+ENOUGH_TO_COUNT = 50  # chunks of favoured documents from which their own document frequencies mean something
 SAME_PAGE = 1.0  # log-odds that a further chunk of a page already shown loses
 OVERLAPPING = 2.0  # and one that repeats part of a chunk already shown
 
@@ -150,8 +151,6 @@ class _Run:
     ) -> None:
         self.owner, self.index, self.words, self.query, self.vector = owner, index, index.words, query, vector
         self.terms = query_terms(query.core)
-        self.lexical = index.words.lexical.score(self.terms)
-        self.information = word_information(self.lexical.idf)
         if documents is None:
             self.lean = index.words.prior.match(query.text).score
         else:
@@ -160,6 +159,9 @@ class _Run:
                 [float(bool({entry.name, entry.document_id} & chosen)) for entry in index.words.documents], np.float32
             )
         self.only = documents is not None  # nothing outside the documents that the lean points at
+        self.favoured = self._favoured_rows()
+        self.lexical = index.words.lexical.score(self.terms, self._idf())
+        self.information = word_information(self.lexical.idf)
         self._chunks: dict[int, Chunk] = {}
         self._extra: dict[int, float] = {}
 
@@ -188,7 +190,7 @@ class _Run:
                 _, positions = self.index.vectors.index.search(self.vector, depth)
                 rows = self.index.vectors.rows[positions]
                 found.update(int(row) for row in rows[rows >= 0])
-        favoured = self._favoured_rows()
+        favoured = self.favoured
         if len(favoured):
             found.update(int(favoured[i]) for i in _best(self.lexical.bm25[favoured], depth // 2))
             if self.vector is not None and self.index.vectors is not None:
@@ -202,7 +204,18 @@ class _Run:
         found.update(self._extra)
         return found
 
+    def _idf(self) -> np.ndarray:
+        """Weights of the terms. Words that found the document tell little inside it: there, they are as common as any.
+
+        "How many employees did Amazon have in 2019?": in Amazon's filing of 2019 it is "employees" that counts.
+        """
+        idf = self.words.lexical.idf(self.terms)
+        if len(self.favoured) < ENOUGH_TO_COUNT:
+            return idf
+        return np.minimum(idf, self.words.lexical.idf(self.terms, self.favoured))
+
     def _favoured_rows(self) -> np.ndarray:
+        """Rows of the documents that the question points at, if it points at any."""
         best = float(self.lean.max(initial=0.0))
         if best <= 0.0:
             return np.zeros(0, np.int64)

@@ -57,6 +57,7 @@ ROW_YEAR_FOUND, ROW_YEAR_MISSING = 1.0, -1.5  # the year asked for heads a colum
 ROW_STATEMENT = 1.0  # the row stands in the statement that the question needs
 ROW_BONUS_LINE_ITEM = 5.0  # times the squared match of its label with a line item that the question needs
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+SPENT = 0.2  # what a question word still weighs when the titles of all hits carry it
 ANNOUNCEMENT = -1.5  # "The following table shows ...:"; questions in the text
 _ANNOUNCES = re.compile(
     r"[:?]\s*$|\b(?:following|below) (?:is a|are the|tables?|lists?|discussion|summar|chart|graph|component)|"
@@ -164,7 +165,7 @@ class SentenceLocator:
         from ingest.tokens import index_terms, query_terms
 
         terms = query_terms(question)
-        weights = self._idf(terms)
+        weights = self._idf(terms, hits)
         kind = expected(question)
         best = max((hit.score for hit in hits), default=0.0) or 1.0
         rows = []
@@ -222,11 +223,21 @@ class SentenceLocator:
             self._pages.put(key, text)
         return text
 
-    def _idf(self, terms: Sequence[str]) -> dict[str, float]:
-        """Weight of each question term: log(1 + N / (1 + df)), N chunks in the workspace."""
+    def _idf(self, terms: Sequence[str], hits: Sequence[Hit]) -> dict[str, float]:
+        """Weight of each question term: log(1 + N / (1 + df)), N chunks in the workspace.
+
+        A word in the title of everything that was found has done its work: no sentence needs to say it again.
+        """
+        from ingest.tokens import index_terms
+
         frequency = self.workspace.document_frequency(terms)
         count = max(1, self.workspace.chunk_count())
-        return {term: math.log(1 + count / (1 + frequency.get(term, 0))) for term in terms}
+        titles = [set(index_terms(hit.chunk.context.split(" > ")[0])) for hit in hits]
+        spent = set.intersection(*titles) if titles else set()
+        return {
+            term: math.log(1 + count / (1 + frequency.get(term, 0))) * (SPENT if term in spent else 1.0)
+            for term in terms
+        }
 
     def _cosines(self, question: str, texts: list[str]) -> np.ndarray:
         if self.embedder is None or not texts:
