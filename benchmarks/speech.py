@@ -8,6 +8,7 @@
    language of the text. Needs the program `flite` (for measuring only); says so and goes on where there is none.
 3. Synthesis: ms to the first sound, RTF, and the WER of the recogniser on the voice. (The recogniser is no fair judge
    of a formant voice such as espeak's: read that figure as a comparison between voices only.)
+4. The voice beside its teacher flite and espeak-ng on 200 held-out conversational sentences (`benchmarks.voices`).
 
 Process CPU time is the measure, as wall time depends on what else runs; wall time is given beside it.
 """
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.voices import compare, conversation
 from core.errors import UsageError, cli_main
 from core.runtime import stay_offline
 from core.settings import SpeechSettings
@@ -182,6 +184,7 @@ def run(data: Path, short: bool, settings: SpeechSettings) -> dict[str, object]:
     results["recognition"] = table
     results["synthesis"] = row = synthesis(load_synthesiser(settings), recogniser, short)
     print(f"\nvoice {settings.voice}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    results["voices"] = compare(conversation(20 if short else 200), settings.voice)
     return results
 
 
@@ -190,7 +193,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="four recordings a group, four questions a text")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder (default: ../shared/data)")
     parser.add_argument("--recogniser", default="pocketsphinx", help="as speech.recogniser (default: pocketsphinx)")
-    parser.add_argument("--voice", default="espeak", help="as speech.voice (default: espeak)")
+    parser.add_argument("--voice", default="auto", help="as speech.voice (default: auto)")
     options = parser.parse_args()
     stay_offline()
     settings = SpeechSettings(recogniser=options.recogniser, voice=options.voice)

@@ -58,7 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     speak.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
     speak.add_argument("-o", "--output", required=True, metavar="OUT.wav", help="the WAV file to write (16-bit mono)")
     speak.add_argument(
-        "--voice", metavar="V", help="espeak[:VOICE] | transformers:ID_OR_PATH (default: setting speech.voice)"
+        "--voice",
+        metavar="V",
+        help="auto | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH (default: setting speech.voice)",
     )
     speak.add_argument("--rate", type=float, metavar="X", help="speaking rate, 0.5 to 2, 1 = normal")
     speak.set_defaults(run=run_speak)

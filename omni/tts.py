@@ -1,4 +1,4 @@
-"""Text to sound behind one protocol: espeak-ng from its wheel (default), or a transformers model by setting.
+"""Text to sound behind one protocol: the voice that ships, espeak-ng from its wheel, or a transformers model.
 
     synthesiser = load_synthesiser(settings.speech)
     for waveform in synthesiser.stream(spoken("Rent is due on 1 June.")):
@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
@@ -24,6 +25,7 @@ from omni.espeak import espeak
 from omni.sentences import split_sentences
 from omni.types import SpeechSynthesiser, Waveform
 
+_log = logging.getLogger(__name__)
 _HAN = range(0x4E00, 0xA000)
 
 
@@ -94,13 +96,29 @@ def load_synthesiser(settings: SpeechSettings | None = None, *, device: str = "a
 @lru_cache(maxsize=4)
 def _load(voice: str, device: str) -> SpeechSynthesiser:
     kind, _, name = voice.partition(":")
+    if kind in {"auto", "lectern"}:
+        return _own_voice(Path(name).expanduser() if name else None, needed=kind == "lectern")
     if kind == "espeak":
         return EspeakSynthesiser(name)
     if kind == "transformers" and name:
         return TransformersSynthesiser(name, device=device)
     raise UsageError(
-        f"there is no voice {voice!r}", remedy="Set speech.voice to espeak, espeak:VOICE or transformers:ID_OR_PATH"
+        f"there is no voice {voice!r}",
+        remedy="Set speech.voice to auto, lectern, espeak, espeak:VOICE or transformers:ID_OR_PATH",
     )
+
+
+def _own_voice(folder: Path | None, *, needed: bool) -> SpeechSynthesiser:
+    """The neural voice from its folder; where it is not `needed` and does not load, espeak-ng, which the log says."""
+    from omni.voice.neural_voice import SHIPPED, NeuralVoice
+
+    try:
+        return NeuralVoice.load(folder or SHIPPED, fallback=EspeakSynthesiser)
+    except ModelError as error:
+        if needed:
+            raise
+        _log.warning("%s; espeak-ng speaks instead", error)
+        return EspeakSynthesiser()
 
 
 def mostly_han(text: str) -> bool:

@@ -32,6 +32,7 @@ from core.runtime import resolve_device, seed_everything
 from omni.causal_layers import LayerConfig
 from omni.ctc_decoder import CTCDecoder, CTCDecoderConfig
 from omni.train.flite_teacher import FliteTeacher
+from omni.train.voice_card import write_samples
 from omni.train.voice_data import load_lessons, make_lessons
 from omni.train.voice_lexicon import build_lexicon
 from omni.train.voice_units import F0, Example, assign, features, fit_units, half_frames, half_phone_names, phones_of
@@ -326,7 +327,7 @@ def step_g2p(options: argparse.Namespace) -> None:
 
 
 def step_export(options: argparse.Namespace) -> None:
-    """Weights in half precision, config, dictionary and rules: all that `NeuralVoice.load` reads."""
+    """Weights in half precision, config, dictionary and rules (all that `NeuralVoice.load` reads), then samples."""
     from safetensors.torch import save_file
 
     owners = np.load(options.out / f"units-{options.speaker}.npz")["owners"]
@@ -343,7 +344,8 @@ def step_export(options: argparse.Namespace) -> None:
     (options.to / CONFIG).write_text(json.dumps(config))
     for name in (LEXICON, RULES):
         shutil.copy(options.out / name, options.to / name)
-    total = sum(path.stat().st_size for path in options.to.iterdir())
+    write_samples(options.to, options.speaker)
+    total = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
     print(f"{options.to}: {total / 1e6:.1f} MB")
 
 

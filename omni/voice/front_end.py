@@ -22,6 +22,7 @@ _PLAIN = str.maketrans(
         "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "μ": "mu", "π": "pi", "σ": "sigma", "ω": "omega",
     }
 )  # fmt: skip
+_MARKS = frozenset(".,;:!?，。！？；：、")
 _WIDE = str.maketrans("，。！？；：、", ",.!?;:,")
 _VERB_BEFORE = frozenset(
     str.split("to can could will would shall should may might must not you we they i who please did do")
@@ -52,7 +53,7 @@ class FrontEnd:
         words: list[Pronunciation] = []
         tokens = _TOKEN.findall(unicodedata.normalize("NFC", text))
         for index, token in enumerate(tokens):
-            if not token[0].isalpha():
+            if token[0] in _MARKS:
                 if words:
                     groups.append((words, _mark(token)))
                     words = []

@@ -1,4 +1,4 @@
-"""The interim voice speaks, quickly and from any thread; another synthesiser can take its place."""
+"""The espeak voice speaks, quickly and from any thread; another synthesiser can take its place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omni.vad import VadSettings, speech_segments
 
 @pytest.fixture(scope="module")
 def voice() -> SpeechSynthesiser:
-    return load_synthesiser(SpeechSettings())
+    return load_synthesiser(SpeechSettings(voice="espeak"))
 
 
 def say(voice: SpeechSynthesiser, text: str, rate: float = 1.0) -> Waveform:

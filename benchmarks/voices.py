@@ -1,0 +1,189 @@
+"""The voices beside each other on held-out conversational sentences.
+
+    python -m benchmarks.voices [--short] [--sentences 200] [--voice auto]
+
+For the product's voice, its teacher flite (where the program is installed) and espeak-ng, in one run on one thread:
+word error rate (WER) of the plain recogniser, ms to the first sound, process CPU seconds per second of speech (RTF),
+the largest spectral flux where pieces meet against the largest elsewhere (1.05 or less: no seam is to be heard), and
+the size of the voice. No sentence is among those that the voice was trained on, nor made from the same patterns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import cli_main
+from core.runtime import stay_offline
+from core.settings import SpeechSettings
+from omni.asr import load_recogniser
+from omni.audio import concatenate, load_audio
+from omni.language_bias import words_of
+from omni.spoken_form import spoken
+from omni.tts import load_synthesiser
+from omni.types import SpeechRecogniser, Waveform
+
+_FRAMES = (
+    "I think the {thing} is due at the end of the {period}.",
+    "You can find the answer in the {place} of the report.",
+    "Did you want to know when the {thing} was sent?",
+    "The {person} asked for a copy of the {thing} last week.",
+    "It says here that the {person} should call before {period} ends.",
+    "How long does the {person} have to answer the letter?",
+    "There are {number} people in the meeting this morning.",
+    "Please tell the {person} that we need more time.",
+    "I am not sure, but it looks like {number} of them were late.",
+    "We bought the house in nineteen {number} and sold it the year after.",
+    "The {thing} costs {number} dollars more than it did before.",
+    "Let me read that part again, it is about the {thing}.",
+    "What happens if the {person} does not pay on time?",
+    "All of the doors must be closed before the {person} leaves.",
+    "Good morning, how can I help you with the {thing} today?",
+    "The water has to be changed every {number} weeks.",
+    "My {person} said that the {place} is too long to read.",
+    "Can I still return the {thing} after {number} days?",
+    "They moved to a small town near the river.",
+    "Nobody knows why the {thing} was never opened.",
+    "The first {place} explains how to start the machine.",
+    "If you like, I can make a list of every {thing}.",
+    "She wrote to the {person} three times without an answer.",
+    "Only {number} percent of the money came from the government.",
+    "The road was closed because of heavy snow.",
+)
+_FILLERS = {
+    "thing": ("payment", "package", "contract", "ticket", "letter", "insurance", "machine", "order"),
+    "person": ("doctor", "owner", "manager", "teacher", "neighbor", "lawyer", "brother", "driver"),
+    "place": ("second chapter", "last section", "middle", "introduction", "beginning", "summary"),
+    "period": ("month", "summer", "day", "season", "quarter", "winter"),
+    "number": ("twenty", "fifteen", "forty", "ninety", "eleven", "sixty", "thirteen", "seventy"),
+}
+
+
+def conversation(count: int) -> list[str]:
+    """The first `count` of the held-out sentences; always the same ones."""
+    chance, found = random.Random(7), dict[str, None]()
+    for frame in itertools.cycle(_FRAMES):
+        found[frame.format(**{slot: chance.choice(words) for slot, words in _FILLERS.items()})] = None
+        if len(found) >= count or len(found) == 0:
+            return list(found)
+    raise AssertionError("the frames are never used up")
+
+
+def flite_stream(voice: str) -> Callable[[str], Iterator[Waveform]]:
+    def stream(text: str) -> Iterator[Waveform]:
+        with tempfile.TemporaryDirectory() as folder:
+            wav = Path(folder) / "flite.wav"
+            subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(wav)], check=True)
+            yield load_audio(wav)
+
+    return stream
+
+
+def seam_flux(pieces: list[np.ndarray]) -> float | None:
+    """Largest spectral flux (1 ms steps, 16 ms windows) within 8 ms of a seam, over the largest elsewhere."""
+    if len(pieces) < 2:
+        return None
+    samples, hop = np.concatenate(pieces), 16
+    frames = np.lib.stride_tricks.sliding_window_view(samples, 256)[::hop] * np.hanning(256)
+    flux = np.sqrt((np.diff(np.abs(np.fft.rfft(frames)), axis=0) ** 2).sum(1))
+    near = np.zeros(len(flux), bool)
+    for seam in np.cumsum([len(piece) for piece in pieces])[:-1]:
+        near[max(0, (seam - 256) // hop) : seam // hop + 1] = True
+    return float(flux[near].max() / flux[~near].max()) if near.any() and not near.all() else None
+
+
+def measure_voice(
+    stream: Callable[[str], Iterator[Waveform]], recogniser: SpeechRecogniser, sentences: list[str]
+) -> dict[str, float]:
+    import jiwer
+
+    list(stream("Warm up."))
+    first_ms, cpu_s, sound_s, flux, errors, words = [], 0.0, 0.0, [], 0, 0
+    for sentence in sentences:
+        said = spoken(sentence)
+        cpu, wall = time.process_time(), time.perf_counter()
+        pieces = stream(said)
+        parts = [next(pieces)]
+        first_ms.append((time.perf_counter() - wall) * 1000)
+        parts += pieces
+        cpu_s += time.process_time() - cpu
+        flux.append(seam_flux([part.samples for part in parts]))
+        sound = concatenate(parts)
+        sound_s += sound.seconds
+        heard = recogniser.transcribe(sound).text
+        result = jiwer.process_words(" ".join(words_of(sentence)), " ".join(words_of(heard)))
+        errors += result.substitutions + result.deletions + result.insertions
+        words += result.substitutions + result.deletions + result.hits
+    seams = [value for value in flux if value is not None]
+    return {
+        "wer": round(100 * errors / words, 1),
+        "first_audio_ms_p50": round(float(np.percentile(first_ms, 50)), 1),
+        "first_audio_ms_p95": round(float(np.percentile(first_ms, 95)), 1),
+        "rtf_cpu": round(cpu_s / sound_s, 4),
+        "seam_flux_max": round(max(seams), 3) if seams else 0.0,
+        "seam_flux_p50": round(float(np.median(seams)), 3) if seams else 0.0,
+        "words": words,
+    }
+
+
+def compare(sentences: list[str], voice: str, *, only: str = "") -> dict[str, dict[str, float]]:
+    """A row per voice, printed as it is measured."""
+    recogniser = load_recogniser(SpeechSettings())
+    voices: dict[str, Callable[[str], Iterator[Waveform]]] = {}
+    own = load_synthesiser(SpeechSettings(voice=voice))
+    voices[own.name] = own.stream
+    if shutil.which("flite"):
+        voices["flite rms (teacher)"] = flite_stream("rms")
+    else:
+        print("the teacher is not measured: the program flite is not installed")
+    voices["espeak"] = load_synthesiser(SpeechSettings(voice="espeak")).stream
+    rows = {}
+    print(f"{len(sentences)} sentences\n{'':24}{'WER':>8}{'first p50':>12}{'p95':>8}{'RTF':>9}{'seams':>8}{'MB':>7}")
+    for name, stream in voices.items():
+        if only and only not in name:
+            continue
+        rows[name] = row = measure_voice(stream, recogniser, sentences)
+        if name.startswith("lectern"):
+            row["size_mb"] = round(voice_size() / 1e6, 1)
+        print(
+            f"{name:24}{row['wer']:6.1f} %{row['first_audio_ms_p50']:9.1f} ms{row['first_audio_ms_p95']:8.1f}"
+            f"{row['rtf_cpu']:9.4f}{row['seam_flux_max']:8.2f}{row.get('size_mb', 0):7.1f}",
+            flush=True,
+        )
+    return rows
+
+
+def voice_size() -> int:
+    from omni.voice.neural_voice import SHIPPED
+
+    return sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.voices", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="20 sentences")
+    parser.add_argument("--sentences", type=int, default=200, help="how many held-out sentences (default: 200)")
+    parser.add_argument("--voice", default="auto", help="as speech.voice (default: auto)")
+    parser.add_argument("--only", default="", help="only voices whose name holds this")
+    options = parser.parse_args()
+    stay_offline()
+    import torch
+
+    torch.set_num_threads(1)
+    rows = compare(conversation(20 if options.short else options.sentences), options.voice, only=options.only)
+    print(json.dumps({"benchmark": "voices", "short": options.short, "voices": rows}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli_main(main))
