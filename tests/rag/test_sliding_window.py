@@ -93,10 +93,10 @@ def test_scores_computed_grow_linearly_with_the_text_and_are_never_n_by_n(monkey
     sizes: list[int] = []
     real = sliding_window.attend
 
-    def counting(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def counting(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
         sizes.append(q.shape[0] * q.shape[2] * k.shape[2])
-        assert bias is None or bias.numel() <= q.shape[0] * k.shape[2]  # no mask of queries times keys either
-        return real(q, k, v, bias)
+        assert keep is None or keep.numel() <= q.shape[0] * k.shape[2]  # no mask of queries times keys either
+        return real(q, k, v, keep)
 
     monkeypatch.setattr(sliding_window, "attend", counting)
     model, total = reader(), {}
@@ -127,3 +127,20 @@ def test_an_untrained_memory_leaves_the_reader_as_it_was():
     ids, kinds = tokens(2, 2, 16)
     with torch.no_grad():
         assert torch.equal(plain(ids, kinds).tokens, with_memory(ids, kinds, None, torch.randn(2, 5, 32)).tokens)
+
+
+def test_scores_too_large_for_plain_exponentials_are_still_attended_to_rightly():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 1, 3, 4) * 40, torch.randn(2, 1, 5, 4) * 40, torch.randn(2, 1, 5, 4)
+    keep = torch.tensor([[True] * 4 + [False]] * 2)
+    expected = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=keep[:, None, None])
+    assert torch.allclose(sliding_window.attend(q, k, v, keep), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 32), (2, 5, 32)])
+def test_the_fused_gelu_is_gelu(shape: tuple[int, ...]):
+    torch.manual_seed(0)
+    linear, x = nn.Linear(32, 48).bfloat16(), torch.randn(shape).bfloat16()
+    with torch.inference_mode():
+        expected = nn.functional.gelu(nn.functional.linear(x.float(), linear.weight.float(), linear.bias.float()))
+        assert torch.allclose(sliding_window._gelu_of(linear, x).float(), expected, atol=0.02)
