@@ -150,6 +150,7 @@ def load_pipeline(
         raise ModelError(
             f"the tokenizer in {home} cannot be read: {error}", remedy="It needs tokenizer.json"
         ) from error
+    words.clean_up_tokenization_spaces = False  # it would swallow spaces that the model wrote
     return OmniPipeline(
         front_end=LogMel(encoder.n_mels),
         encoder=encoder,

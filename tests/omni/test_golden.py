@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from omni.checkpoint import load_pipeline
+from omni.checkpoint import load_pipeline, read_config
 from omni.ctc_decoder import collapse
 from omni.generate import GenerationOptions, decode
 from omni.losses import reply_states, speech_loss, splice_batch, text_loss, upsample_for_ctc
@@ -113,7 +113,10 @@ def test_golden_log_mel_of_trimmed_31_seconds(pipeline, arrays):
 
 def test_golden_longer_sound_continues_in_a_second_window(pipeline, arrays):
     """The first window of 31 s of sound is what the reference makes of it; the rest is heard too."""
-    mel = pipeline.front_end(np.tile(arrays["A.wav"], 16)[:500_000])
+    sound = np.tile(arrays["A.wav"], 16)[:500_000]
+    if len(sound) <= 480_000:
+        pytest.skip("this folder's recording is too short to fill 30 s sixteen times over")
+    mel = pipeline.front_end(sound)
     assert mel.shape[0] == 2
     close(mel[0, ::50], arrays["A2.log_mel_trimmed_31s_every50th"], LM)
 
@@ -242,6 +245,10 @@ def test_golden_vocoder_with_durations(code, wave, pipeline, arrays):
 # ---- E: training losses and gradients
 
 
+def ctc_weight():
+    return read_config(GOLDEN / "checkpoint").ctc_loss_weight
+
+
 @pytest.fixture(scope="module")
 def trained(arrays):
     """A pipeline of its own with gradients on, and what case E computes with it."""
@@ -260,8 +267,7 @@ def trained(arrays):
     states = reply_states(hidden, batch.labels)
     lm = text_loss(pipeline.llm, hidden, batch.labels)
     ctc = speech_loss(pipeline.speech_decoder, states, torch.from_numpy(arrays["E.tgt_units"]))
-    weight = json.loads((GOLDEN / "checkpoint" / "config.json").read_text())["ctc_loss_weight"]
-    total = lm + weight * ctc
+    total = lm + ctc_weight() * ctc
     total.backward()
     return pipeline, batch, states, {"lm": lm.item(), "ctc": ctc.item(), "total": total.item()}
 
@@ -334,7 +340,7 @@ def test_golden_gradients_of_the_speech_decoder(trained, arrays):
     decoder = copy.deepcopy(trained[0].speech_decoder)
     decoder.zero_grad()
     states = [torch.from_numpy(arrays[f"E.resp_hidden_item{row}"]) for row in (0, 1)]
-    speech_loss(decoder, states, torch.from_numpy(arrays["E.tgt_units"])).backward()
+    (ctc_weight() * speech_loss(decoder, states, torch.from_numpy(arrays["E.tgt_units"]))).backward()
     for name, parameter in decoder.named_parameters():
         if (expected := arrays.get(f"E.grad.speech_generator.{name}")) is not None:
             np.testing.assert_allclose(parameter.grad, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
