@@ -199,7 +199,7 @@ def on_articles(dev: Dev, locator: TrainedLocator, deep: int) -> dict[str, float
 
 
 def on_passages(
-    folder: Path, home: Path, count: int, settings: Settings, locators: dict[str, Any]
+    folder: Path, home: Path, count: int, settings: Settings, makers: dict[str, Callable[[Any], Any]]
 ) -> dict[str, dict[str, float]]:
     """Characters of the five best spans, widened to sentences, against the marked places: recall, precision, F1."""
     texts = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.md"))]
@@ -207,13 +207,14 @@ def on_passages(
     lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line) for line in lines if line.strip()]
     questions = [questions[i] for i in np.random.default_rng(1).permutation(len(questions))[:count]]
+    locators = {name: make(workspace) for name, make in makers.items()}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in locators}
     for question in questions:
         document = question["corpus"] + ".md"
         gold = {i for r in question["references"] for i in range(r["start_index"], r["end_index"])}
         hits = retriever.search(question["question"], 10)
-        for name, make in locators.items():
-            spans = [span for hit in make(workspace).locate(question["question"], hits) for span in hit.spans]
+        for name, locator in locators.items():
+            spans = [span for hit in locator.locate(question["question"], hits) for span in hit.spans]
             covered: set[tuple[str, int]] = set()
             for span in sorted(spans, key=lambda span: -span.score)[:5]:
                 start, end = span.sentence or (span.start, span.end)
@@ -337,7 +338,7 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     passages = options.data / "passages"
     if passages.is_dir():
         locators = {
-            "trained": lambda _: trained,
+            "trained": lambda workspace: load_locator(options.model, workspace=workspace, settings=settings),
             "first locator": lambda workspace: SentenceLocator(embedder, workspace, settings.locator),
         }
         results["passages"] = on_passages(passages, home / "passages", 60 if short else 317, settings, locators)

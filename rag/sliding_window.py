@@ -70,9 +70,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None) -> Tensor:
         if keep is not None:
             values *= keep[:, None, :, None]
         mixed = torch.matmul(scores.exp_(), values)
-        mixed = mixed[..., :-1] / mixed[..., -1:]
-        if bool(torch.isfinite(mixed).all()):
-            return mixed
+        total = mixed[..., -1:]
+        smallest, largest = total.aminmax()
+        if 0 < float(smallest) and float(largest) < float("inf"):
+            return mixed[..., :-1] / total
         scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
     weights = (scores if keep is None else scores + _bias(keep, scores.dtype)).softmax(dim=-1)
     return torch.matmul(weights.to(v.dtype), v)
