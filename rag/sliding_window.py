@@ -72,7 +72,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None) -> Tensor:
         mixed = torch.matmul(scores.exp_(), values)
         total = mixed[..., -1:]
         smallest, largest = total.aminmax()
-        if 0 < float(smallest) and float(largest) < float("inf"):
+        if float(smallest) > 0 and float(largest) < float("inf"):
             return mixed[..., :-1] / total
         scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
     weights = (scores if keep is None else scores + _bias(keep, scores.dtype)).softmax(dim=-1)
