@@ -70,6 +70,15 @@ class AnswerSettings(Piece):
     fallback: bool = Field(True, description="quote the documents when the chat model fails, and say so")
 
 
+class MemorySettings(Piece):
+    chroma_url: str = Field(
+        "", description="Chroma server of the long-term memory, http://HOST:PORT; empty: in this process, on disk"
+    )
+    recalled: int = Field(5, ge=0, le=50, description="memories recalled for a question; 0: none")
+    history_tokens: int = Field(1200, ge=100, description="earlier turns and memories given to a chat model, in tokens")
+    carried: int = Field(4, ge=0, le=50, description="chunks cited in the latest turns that stay candidates")
+
+
 class SpeechSettings(Piece):
     recogniser: str = Field(
         "pocketsphinx", description="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH"
@@ -132,6 +141,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     locator: LocatorSettings = LocatorSettings()
     answer: AnswerSettings = AnswerSettings()
+    memory: MemorySettings = MemorySettings()
     speech: SpeechSettings = SpeechSettings()
     engine: Literal["cascade", "omni"] = Field(
         "cascade", description="cascade: recogniser, answer, voice; omni: one speech language model (docs/omni.md)"

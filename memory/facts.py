@@ -1,0 +1,100 @@
+"""What a user states rather than asks: kept word for word as a fact, with a subject that a later fact supersedes.
+
+    stated_fact("I mean the 2022 lease")       # Said("I mean the 2022 lease", kind="fact", subject="meant lease")
+    stated_fact("When does the lease end?")    # None
+
+By patterns, in English. A statement that fits none is still remembered, verbatim, as a turn.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingest.tokens import STOP_WORDS
+from memory.types import Said
+
+_LEAD = re.compile(
+    r"^(?:(?:no|yes|well|ok(?:ay)?|actually|sorry|please|by the way|btw|so|and|but|oh|correction|from now on)[,:\s]+)+",
+    re.I,
+)
+_REMEMBER = re.compile(
+    r"^(?:(?:please\s+)?(?:remember|note|keep in mind|bear in mind)(?:\s+that|:)?|fyi[,:]?)\s+", re.I
+)
+_MEANT = re.compile(
+    r"^(?:i\s+(?:mean|meant|am\s+(?:talking|asking)\s+about|was\s+(?:talking|asking)\s+about|refer(?:red)?\s+to)"
+    r"|i'm\s+(?:talking|asking)\s+about|not\s+.{2,40},?\s+but)\s+(?P<what>.{2,160})$",
+    re.I,
+)
+_OWN = re.compile(
+    r"^(?P<subject>(?:my|our|the)\s+(?:[\w'’-]+\s+){0,4}?[\w'’-]+)\s+"
+    r"(?:is|are|was|were|will be|has been|(?:is|are)\s+(?:called|named))\s+(?P<value>.{1,200})$",
+    re.I,
+)
+_CALL_ME = re.compile(r"^(?:call me|i am called|i'm called)\s+.{2,60}$", re.I)
+_I_DO = re.compile(
+    r"^(?:i|we)(?:\s+(?P<verb>live|work|prefer|moved|rent|own|use|need|want|like|have|speak|study|am|are|signed|bought|pay)\b|'m\b|'re\b|'ve\b)",
+    re.I,
+)
+_ASKS = re.compile(
+    r"^(?:who|what|when|where|why|which|whose|whom|how|is|are|was|were|do|does|did|can|could|will|would|should|may|has|have"
+    r"|tell|show|list|give|find|explain|describe|compare|summari[sz]e)\b",
+    re.I,
+)  # fmt: skip
+_WANTS = re.compile(
+    r"^(?:i|we)\s+(?:want|need|would like|'d like)\s+to\s+(?:know|see|find|ask|hear|understand)\b", re.I
+)
+_ABOUT_MEMORY = re.compile(
+    r"\b(?:did|have|had)\s+(?:i|we)\s+(?:just\s+|ever\s+)?(?:say|said|tell|told|mention(?:ed)?|ask(?:ed)?|mean|meant|state[d]?|discuss(?:ed)?|talk(?:ed)?)\b"
+    r"|\bwhat\s+i\s+(?:said|told|mentioned|asked|meant)\b|\bdo you (?:remember|recall)\b|\bremind me\b"
+    r"|\bas i (?:said|told|mentioned)\b|^(?:what|who|where|which|when|how\s+\w+)(?:'s|\s+(?:is|are|was|were))\s+(?:my|our)\b"
+    r"|^(?:where|who|what)\s+(?:do|am)\s+i\b|\b(?:our|my)\s+(?:first|last|previous|earlier)\s+(?:question|conversation|talk)\b"
+    r"|\bwhat(?:'s| is) my name\b",
+    re.I,
+)
+_SINGLE_VALUED = frozenset(["live", "work", "prefer", "moved", "rent", "speak", "study"])
+
+
+def stated_fact(text: str) -> Said | None:
+    """The fact that a user's words state, or None if they ask or state nothing that should be kept apart."""
+    plain = " ".join(text.split()).rstrip(" .!")
+    if not plain or plain.endswith("?") or len(plain) > 400:
+        return None
+    bare = _LEAD.sub("", plain)
+    kept = _REMEMBER.sub("", bare)
+    told = kept != bare  # "remember that ...": kept whatever it says
+    if not kept or _WANTS.match(kept) or (_ASKS.match(kept) and not told):
+        return None
+    if match := _MEANT.match(kept):
+        return Said(kept, kind="fact", subject=f"meant {_head(match['what'])}")
+    if _CALL_ME.match(kept):
+        return Said(kept, kind="fact", subject="my name")
+    if match := _OWN.match(kept):
+        subject = (
+            re.sub(r"^(?:our|the)\b", "my", match["subject"].lower())
+            if not match["subject"].lower().startswith("the")
+            else match["subject"].lower()
+        )
+        if told or not subject.startswith("the "):
+            return Said(kept, kind="fact", subject=subject)
+    if match := _I_DO.match(kept):
+        verb = (match["verb"] or "").lower()
+        return Said(kept, kind="fact", subject=f"i {verb}" if verb in _SINGLE_VALUED else "")
+    return Said(kept, kind="fact", subject="") if told else None
+
+
+def meant(fact: Said | str) -> str:
+    """What "I mean ..." names: "2022 lease"; empty for other facts."""
+    match = _MEANT.match(fact if isinstance(fact, str) else fact.text)
+    return re.sub(r"^(?:the|a|an|my|our)\s+", "", match["what"], flags=re.I) if match else ""
+
+
+def asks_about_conversation(text: str) -> bool:
+    """Whether a question is about what was said, not about the documents: "what did I say ...", "what is my name?"."""
+    return bool(_ABOUT_MEMORY.search(" ".join(text.split())))
+
+
+def _head(phrase: str) -> str:
+    """The last noun-like word of the first phrase: "the 2022 lease, not the old one" -> "lease"."""
+    first = re.split(r"[,;:(]|\b(?:of|from|for|with|in|at|that|which|not|between)\b", phrase, maxsplit=1)[0]
+    words = [w for w in re.findall(r"[^\W_][\w'’-]*", first.lower()) if w not in STOP_WORDS and not w.isdigit()]
+    return words[-1] if words else first.strip().lower()

@@ -1,0 +1,265 @@
+"""What a conversation has mentioned: names, dates, numbers and noun phrases, found by their form alone.
+
+No tagger and no model: capital letters, determiners, digits and quotation marks. English; other languages that
+capitalise names get their names, languages without capitals and spaces (Chinese) get nothing here, and a question in
+them stays as it was asked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ingest.tokens import STOP_WORDS
+
+MentionKind = Literal["name", "year", "number", "phrase", "title"]
+
+
+@dataclass(frozen=True)
+class Mention:
+    text: str
+    kind: MentionKind
+    start: int  # characters into the text it was found in
+    end: int
+
+
+_CAPITAL = r"(?:[A-Z][\w’'&.-]*[\w’']|[A-Z])"
+_LINK = r"(?:of(?: the)?|the|and the|and|de|del|la|le|van(?: der)?|von|for(?: the)?|in the|&|'s)"
+_NAME = re.compile(rf"{_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL}|\d{{1,4}}(?!\w)))*")
+_YEAR = re.compile(r"\b(?:FY|fiscal(?: year)? )?((?:1[5-9]|20)\d\d)\b")
+_NUMBER = re.compile(r"[$€£]?\d[\d,.]*\d(?:\s?(?:%|percent|million|billion|thousand))?|[$€£]?\d+%?")
+_QUOTED = re.compile(r"[\"“]([^\"“”]{3,60})[\"”]")
+_DETERMINED = re.compile(
+    r"\b(?:the|a|an|his|her|their|its|our|my|your|this|that|these|those|any|some|each)\s+"
+    r"((?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
+)
+_BARE = re.compile(r"\b((?:[a-z][a-z-]{2,}\s+){0,2}[a-z][a-z-]{2,})\b")
+# Words at the beginning of a sentence that are capitalised only because they stand there.
+_OPENERS = STOP_WORDS | frozenset(
+    [
+        "although",
+        "also",
+        "another",
+        "back",
+        "besides",
+        "during",
+        "despite",
+        "early",
+        "every",
+        "first",
+        "following",
+        "from",
+        "given",
+        "how",
+        "however",
+        "if",
+        "initially",
+        "instead",
+        "late",
+        "later",
+        "many",
+        "much",
+        "name",
+        "near",
+        "next",
+        "now",
+        "often",
+        "one",
+        "since",
+        "some",
+        "soon",
+        "still",
+        "that",
+        "then",
+        "though",
+        "thus",
+        "today",
+        "two",
+        "upon",
+        "using",
+        "various",
+        "well",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "why",
+        "with",
+        "within",
+        "without",
+        "yes",
+        "no",
+        "okay",
+        "give",
+        "list",
+        "show",
+        "explain",
+        "describe",
+        "compare",
+        "many",
+        "most",
+        "several",
+        "three",
+        "four",
+        "five",
+    ]
+)
+_WEAK = STOP_WORDS | frozenset(
+    [
+        "happen",
+        "happened",
+        "happens",
+        "go",
+        "went",
+        "gone",
+        "going",
+        "get",
+        "got",
+        "take",
+        "took",
+        "make",
+        "made",
+        "making",
+        "say",
+        "said",
+        "says",
+        "come",
+        "came",
+        "know",
+        "known",
+        "many",
+        "much",
+        "other",
+        "another",
+        "else",
+        "anything",
+        "something",
+        "interesting",
+        "important",
+        "first",
+        "second",
+        "third",
+        "last",
+        "next",
+        "one",
+        "ones",
+        "way",
+        "time",
+        "times",
+        "year",
+        "years",
+        "thing",
+        "things",
+        "start",
+        "started",
+        "begin",
+        "began",
+        "become",
+        "became",
+        "ever",
+        "still",
+        "also",
+        "first",
+        "then",
+        "lot",
+        "part",
+        "called",
+        "named",
+        "like",
+        "use",
+        "used",
+        "any",
+        "kind",
+        "type",
+        "there",
+        "aspects",
+        "article",
+    ]
+)
+
+
+def mentions(text: str) -> list[Mention]:
+    """Names, quoted titles, years and noun phrases of a text, in order; none overlaps a name."""
+    found: list[Mention] = []
+    for match in _QUOTED.finditer(text):
+        found.append(Mention(match[1].strip(" .,"), "title", *match.span(1)))
+    for match in _NAME.finditer(text):
+        name = _trimmed(match[0], opens=_opens_sentence(text, match.start()))
+        if name:
+            start = match.start() + match[0].find(name)
+            found.append(Mention(name, "name", start, start + len(name)))
+    for match in _YEAR.finditer(text):
+        found.append(Mention(match[1], "year", *match.span(1)))
+    for match in _DETERMINED.finditer(text):
+        words = match[1].split()
+        kept = _noun_words(words)
+        if kept:
+            start = match.start(1) + match[1].find(kept)
+            found.append(Mention(kept, "phrase", start, start + len(kept)))
+    result: list[Mention] = []
+    for mention in sorted(found, key=lambda m: (m.start, -m.end)):
+        if not any(mention.start < other.end and other.start < mention.end for other in result):
+            result.append(mention)
+    return result
+
+
+def names(text: str) -> list[str]:
+    """Names and titles of a text, each once."""
+    return list(dict.fromkeys(m.text for m in mentions(text) if m.kind in ("name", "title")))
+
+
+def years(text: str) -> list[str]:
+    return [match[1] for match in _YEAR.finditer(text)]
+
+
+def looks_like_person(name: str) -> bool:
+    """Two or three capitalised words without an article, a link or an organisation's word."""
+    words = name.split()
+    if not 1 < len(words) < 4 or any(not word[0].isupper() or not word.replace(".", "").isalpha() for word in words):
+        return False
+    return not _ORGANISATION.search(name)
+
+
+def looks_plural(name: str) -> bool:
+    last = name.split()[-1].lower()
+    return " and " in name or (last.endswith("s") and not last.endswith(("ss", "us", "is", "'s", "’s")))
+
+
+_ORGANISATION = re.compile(
+    r"\b(?:Inc|Corp|Company|University|College|School|Party|Council|Church|Records|Group|Band|Club|League|States|City|"
+    r"River|War|Act|Street|Award|Awards|Festival|Island|Museum|Army|Court|Institute|Society|Association|County|Court|"
+    r"Album|Series|Show|Music|Channel|Network|Bowl|Cup|Prize|House|Empire|Kingdom|Republic|Union|Agreement|Lease)\b"
+)
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[:start].rstrip(" \"'“(")
+    return not before or before[-1] in ".!?:;\n"
+
+
+def _trimmed(name: str, *, opens: bool) -> str:
+    """The name without sentence openers and dangling points; empty if nothing is left."""
+    words = name.rstrip(".").split()
+    while words and (words[0].lower() in _OPENERS and (opens or words[0].lower() in STOP_WORDS)):
+        words = words[1:]
+        while words and words[0].islower():
+            words = words[1:]
+    text = " ".join(words)
+    for ending in ("'s", "’s", "'", "’"):
+        text = text.removesuffix(ending)
+    return "" if text.lower() in _OPENERS or len(text) < 2 else text
+
+
+def _noun_words(words: list[str]) -> str:
+    """The leading words that can be a noun phrase: up to the first stop word or verb-like word."""
+    kept: list[str] = []
+    for word in words:
+        if word in STOP_WORDS or (kept and re.search(r"(?:ed|ing|ly)$", word)):
+            break
+        kept.append(word)
+    while kept and kept[-1] in _WEAK:
+        kept.pop()
+    return " ".join(kept) if kept and any(word not in _WEAK for word in kept) else ""

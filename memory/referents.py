@@ -1,0 +1,180 @@
+"""What a follow-up refers to: every mention of the talk so far, with the probability that the question means it.
+
+A logistic regression over features of form (a person for "he", several for "they"), place (asked about, answered,
+title) and recency, fitted on the rewrites of CANARD (Elgohary et al., EMNLP 2019; CC BY-SA 4.0) by
+`python -m memory.train_referents`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.tokens import index_terms, query_terms
+from memory.mentions import Mention, looks_like_person, looks_plural, mentions
+
+FEATURES = (
+    "bias", "name", "title", "phrase", "year", "topic", "asked", "first_of_question", "answered", "age", "latest",
+    "count", "words", "person_he", "person_it", "single_he", "plural_they", "singular_they", "thing_it", "person_they",
+    "no_pronoun", "no_pronoun_asked", "no_pronoun_phrase", "phrase_it", "phrase_he", "phrase_they", "shares_head",
+    "in_last_query", "first_mention", "it_latest_answer", "elliptic_topic",
+)  # fmt: skip
+# Fitted by `python -m memory.train_referents`; keep to the printed values.
+WEIGHTS: dict[str, float] = {
+    "bias": -2.57,
+    "name": -0.198,
+    "title": -0.505,
+    "phrase": -1.189,
+    "year": -0.678,
+    "topic": 0.218,
+    "asked": 0.495,
+    "first_of_question": 0.593,
+    "answered": -0.704,
+    "age": -1.729,
+    "latest": 1.227,
+    "count": 1.17,
+    "words": -0.781,
+    "person_he": 0.842,
+    "person_it": -0.08,
+    "single_he": -0.283,
+    "plural_they": 0.364,
+    "singular_they": 0.029,
+    "thing_it": 0.058,
+    "person_they": 0.338,
+    "no_pronoun": -0.084,
+    "no_pronoun_asked": -0.186,
+    "no_pronoun_phrase": -0.075,
+    "phrase_it": 0.111,
+    "phrase_he": -0.457,
+    "phrase_they": -0.767,
+    "shares_head": -2.109,
+    "in_last_query": -0.228,
+    "first_mention": 0.43,
+    "it_latest_answer": 0.541,
+    "elliptic_topic": 0.309,
+}
+
+_HE = frozenset(["he", "she", "him", "his", "her", "himself", "herself"])
+_THEY = frozenset(["they", "them", "their", "theirs", "themselves", "these", "those"])
+
+
+@dataclass(frozen=True)
+class Referent:
+    text: str  # as first mentioned in full
+    probability: float  # 0..1 that the question means it
+
+
+@dataclass
+class _Entry:
+    text: str
+    kind: str
+    key: frozenset[str]
+    asked: bool = False
+    answered: bool = False
+    topic: bool = False
+    latest: int = 99  # turns ago, 0 = the last turn
+    count: int = 0
+    first_of_question: bool = False
+    in_last_query: bool = False
+    in_last_answer: bool = False
+    first: bool = False
+
+
+def referents(
+    question: str, turns: Sequence[tuple[str, str]], topics: Sequence[str] = (), *, pronoun: str = ""
+) -> list[Referent]:
+    """Mentions of the `turns` (asked, answered; oldest first) and `topics`, most probable first."""
+    entries = _collect(turns, topics)
+    scored = []
+    for entry in entries:
+        values = features(question, entry, pronoun)
+        z = sum(WEIGHTS.get(name, 0.0) * value for name, value in values.items())
+        scored.append(Referent(entry.text, 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z))))))
+    return sorted(scored, key=lambda referent: -referent.probability)
+
+
+def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_Entry]:
+    """Mentions over all turns, those with the same words (or a name's last word) as one."""
+    entries: list[_Entry] = []
+
+    def note(mention: Mention, ago: int) -> _Entry:
+        key = frozenset(index_terms(mention.text))
+        for entry in entries:
+            same_kind = (entry.kind in ("name", "title", "topic")) == (mention.kind in ("name", "title"))
+            if key and (
+                key == entry.key or (same_kind and (key < entry.key or (entry.key < key and len(entry.key) > 1)))
+            ):
+                if len(mention.text) > len(entry.text) and entry.key < key and mention.kind == "name" and len(key) <= 5:
+                    entry.text, entry.key = mention.text, key
+                break
+        else:
+            entry = _Entry(mention.text, mention.kind, key, first=not entries)
+            entries.append(entry)
+        entry.latest = min(entry.latest, ago)
+        entry.count += 1
+        return entry
+
+    for title in topics:
+        if title.strip():
+            entry = note(Mention(title.strip(), "name", 0, len(title)), len(turns))
+            entry.topic = True
+    for i, (asked, answer) in enumerate(turns):
+        ago = len(turns) - 1 - i
+        for place, mention in enumerate(mentions(asked)):
+            entry = note(mention, ago)
+            entry.asked = True
+            entry.first_of_question |= place == 0 and ago == 0
+            entry.in_last_query |= ago == 0
+        for mention in mentions(answer[:600]):
+            entry = note(mention, ago)
+            entry.answered = True
+            entry.in_last_answer |= ago == 0
+    return entries
+
+
+def features(question: str, entry: _Entry, pronoun: str) -> dict[str, float]:
+    """The values of FEATURES for one mention."""
+    he, they = pronoun in _HE, pronoun in _THEY
+    it = bool(pronoun) and not he and not they
+    none = not pronoun
+    person, plural = looks_like_person(entry.text), looks_plural(entry.text)
+    phrase = entry.kind == "phrase"
+    single = not phrase and len(entry.text.split()) == 1
+    shares = bool(set(query_terms(question)) & entry.key)
+    elliptic = bool(re.search(r"\b(?:else|other|another|more)\b", question, re.I)) or len(query_terms(question)) <= 3
+    values = {
+        "bias": 1.0,
+        "name": entry.kind == "name",
+        "title": entry.kind == "title",
+        "phrase": phrase,
+        "year": entry.kind in ("year", "number"),
+        "topic": entry.topic,
+        "asked": entry.asked,
+        "first_of_question": entry.first_of_question,
+        "answered": entry.answered,
+        "age": min(entry.latest, 6) / 6,
+        "latest": entry.latest == 0,
+        "count": math.log1p(entry.count),
+        "words": min(len(entry.text.split()), 6) / 6,
+        "person_he": he and person,
+        "person_it": it and person,
+        "single_he": he and single,
+        "plural_they": they and plural,
+        "singular_they": they and not plural and not person,
+        "thing_it": it and not person and not phrase,
+        "person_they": they and person,
+        "no_pronoun": none,
+        "no_pronoun_asked": none and entry.in_last_query,
+        "no_pronoun_phrase": none and phrase,
+        "phrase_it": it and phrase,
+        "phrase_he": he and phrase,
+        "phrase_they": they and phrase,
+        "shares_head": shares,
+        "in_last_query": entry.in_last_query,
+        "first_mention": entry.first,
+        "it_latest_answer": it and entry.in_last_answer,
+        "elliptic_topic": none and elliptic and (entry.topic or entry.first),
+    }
+    return {name: float(value) for name, value in values.items()}
