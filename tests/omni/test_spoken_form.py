@@ -235,10 +235,12 @@ def test_nothing_unspeakable_is_left(text: str) -> None:
     said = spoken(text, LEASE)
     assert not any(
         mark.isdigit()
-        or (mark.isnumeric()
-        and mark not in "零一二三四五六七八九十百千万亿"
-        and not "\u3400" <= mark <= "\u9fff"
-        and not mark.isalpha())
+        or (
+            mark.isnumeric()
+            and mark not in "零一二三四五六七八九十百千万亿"
+            and not "\u3400" <= mark <= "\u9fff"
+            and not mark.isalpha()
+        )
         for mark in said
     ), said
     assert not set(said) & set('%$€£¥&/()[]{}<>*_#@+=–—"§°²½\n|\\^~`•'), said
