@@ -16,11 +16,11 @@ away from the trained reader when it reads, they are not trained without them. O
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -257,13 +257,23 @@ def measure_length(tokens: int, full: bool) -> dict[str, float]:
     length = tokens if full else config.window_tokens
     x = torch.randn(tokens // length, length, config.dim).bfloat16()
     globals_ = torch.randn(1, config.global_tokens, config.dim).bfloat16()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_mib("VmRSS")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of importing torch, is forgotten
     started = time.process_time()
     with torch.inference_mode():
         for layer in layers:
             x, globals_ = layer(x, globals_, None)
-    seconds = time.process_time() - started
-    return {"cpu_s": seconds, "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    return {"cpu_s": time.process_time() - started, "peak_mib": memory_mib("VmHWM") - before}
+
+
+def memory_mib(name: str) -> float:
+    """A memory figure of this process from Linux's /proc, MiB; not-a-number elsewhere."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def on_lengths(lengths: Sequence[int], longest_full: int) -> list[dict[str, Any]]:
