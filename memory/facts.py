@@ -46,7 +46,8 @@ _WANTS = re.compile(
 _ABOUT_MEMORY = re.compile(
     r"\b(?:did|have|had)\s+(?:i|we)\s+(?:just\s+|ever\s+)?(?:say|said|tell|told|mention(?:ed)?|ask(?:ed)?|mean|meant|state[d]?|discuss(?:ed)?|talk(?:ed)?)\b"
     r"|\bwhat\s+i\s+(?:said|told|mentioned|asked|meant)\b|\bdo you (?:remember|recall)\b|\bremind me\b"
-    r"|\bas i (?:said|told|mentioned)\b|^(?:what|who|where|which|when|how\s+\w+)(?:'s|\s+(?:is|are|was|were))\s+(?:my|our)\b"
+    r"|\bas i (?:said|told|mentioned)\b"
+    r"|^(?:what|who|where|which|when|how\s+\w+)(?:'s|\s+(?:is|are|was|were))\s+(?:my|our)\b"
     r"|^(?:where|who|what)\s+(?:do|am)\s+i\b|\b(?:our|my)\s+(?:first|last|previous|earlier)\s+(?:question|conversation|talk)\b"
     r"|\bwhat(?:'s| is) my name\b",
     re.I,

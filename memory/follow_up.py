@@ -54,7 +54,8 @@ _PRONOUN = re.compile(
     re.I,
 )
 _EXPLETIVE = re.compile(  # "is it true that", "how long does it take to", "was it possible for"
-    r"\b(?:is|was|does|did|will|would|can) it (?:true|possible|likely|necessary|mean|take|matter|cost|rain|legal|important)\b"
+    r"\b(?:is|was|does|did|will|would|can) it (?:true|possible|likely|necessary|mean|take|matter|cost|rain|legal"
+    r"|important)\b"
     r"|\bwhat time is it\b",
     re.I,
 )
@@ -72,18 +73,26 @@ _YEAR_BEFORE = re.compile(
     re.I,
 )  # fmt: skip
 _ORDINAL = re.compile(
-    r"\b(?:the\s+)?(?P<n>first|second|third|fourth|fifth|last|other|former|latter)\s+(?:one|two|point|item|option|of (?:them|these|those))\b"
+    r"\b(?:the\s+)?(?P<n>first|second|third|fourth|fifth|last|other|former|latter)\s+"
+    r"(?:one|two|point|item|option|of (?:them|these|those))\b"
     r"|\bthe\s+(?P<m>former|latter|first|second|third|last|other)\s*[?.!]*$",
     re.I,
 )
 _BARE_WORD = re.compile(
-    r"^\s*(?:(?:and|but|so|ok(?:ay)?|then)[,\s]+)*(?P<w>why|how|when|where|who|how come|how so|since when|by whom|in what way|what for)"
+    r"^\s*(?:(?:and|but|so|ok(?:ay)?|then)[,\s]+)*"
+    r"(?P<w>how come|how so|since when|by whom|in what way|what for|why|how|when|where|who)"
     r"(?:\s+(?:is|was|were|are|did|does|do|would|has|had))?(?:\s+(?P<not>not|n't))?"
-    r"(?:\s+(?:that|this|it|so|they|he|she))?(?:\s+(?:be|so|happen|happened|case|the case|true|do that|do it|do this))?[\s?.!]*$",
+    r"(?:\s+(?:that|this|it|so|they|he|she))?"
+    r"(?:\s+(?:be|so|happen|happened|case|the case|true|do that|do it|do this))?[\s?.!]*$",
     re.I,
 )
 _ELSE = re.compile(r"\b(?:else|other|another|more|besides|aside from)\b", re.I)
 _FILLER = re.compile(r"^(?:(?:and|but|so|ok(?:ay)?|then|well|also|thanks?(?: you)?)[,\s]+)+", re.I)
+_COURTESY = re.compile(
+    r"^\W*(?:(?:thanks?|thank you|thx|cheers|hello|hi|hey|bye|goodbye|ok|okay|great|good|nice|perfect|yes|no|cool|very"
+    r"|much|so|a lot|got it|i see)\W*)+$",
+    re.I,
+)
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|been|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)\b", re.I
@@ -116,7 +125,8 @@ def understand(
     """
     text = " ".join(question.split())
     turns = [(asked, _MARKER.sub("", answer)) for asked, answer in turns[-READ_TURNS:]]
-    if not text or not (turns or topics):
+    # No content at all ("thanks", "?!"), or no Latin letter: these rules would only add noise.
+    if not (turns or topics) or not re.search(r"[A-Za-z]{2}", text) or _COURTESY.match(text):
         return Understood(question, question, "alone")
     by_rules = _by_rules(text, turns, topics)
     # Questions that stand for themselves are not sent to a model: it could only harm them, and it takes time.
@@ -152,7 +162,7 @@ def _year_shift(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[st
     shift = _NUMBERS.get((match["k"] or "").lower(), 1) * (1 if later else -1)
     base = max(known) if later else min(known)
     year = str(int(base) + shift)
-    content = [w for w in query_terms(rest) if w not in _EMPTY]
+    content = _content(rest)
     if content and (_VERB.search(rest) or len(content) > 2):  # a question of its own that only borrows the year
         whole = text[: match.start()] + f"{_preposition(text[: match.start()])}{year}" + text[match.end() :]
         inner = _resolve(" ".join(whole.split()), turns, topics)
@@ -160,7 +170,12 @@ def _year_shift(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[st
     return Understood(text, _with_year(asked, base, year), "fragment", (base, asked))
 
 
-_EMPTY = frozenset(query_terms("year before and what about how prior previous next one"))
+_EMPTY = frozenset(["year", "prior", "previous", "next", "one", "later", "earlier", "follow", "preced"])
+
+
+def _content(text: str) -> list[str]:
+    """Terms that carry a subject; none if there are stop words only."""
+    return [term for term in query_terms(text) if term not in STOP_WORDS and term not in _EMPTY]
 
 
 def _preposition(before: str) -> str:
@@ -184,7 +199,7 @@ def _ordinal(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str])
     if not items or place >= len(items):
         return None
     item = items[place]
-    rest = [w for w in query_terms(text[: match.start()] + " " + text[match.end() :]) if w not in _EMPTY]
+    rest = _content(text[: match.start()] + " " + text[match.end() :])
     if rest:
         query = text[: match.start()] + item + (text[match.end() :] if match["n"] else "?")
         inner = _resolve(" ".join(query.split()), turns, topics)
@@ -201,7 +216,8 @@ def list_items(answer: str) -> list[str]:
     if len(numbered) > 2:
         return [item.strip(" ,;.") for item in numbered[1:]]
     series = re.search(
-        r"((?:[^,.;:]{2,60},\s*){1,6}[^,.;:]{2,60}?,?\s+(?:and|or)\s+[^,.;:]{2,60})|([^,.;:]{2,60}\s+and\s+[^,.;:]{2,60})",
+        r"(?:[^,.;:]{2,60},\s*){1,6}[^,.;:]{2,60}?,?\s+(?:and|or)\s+[^,.;:]{2,60}"
+        r"|[^,.;:]{2,60}\s+and\s+[^,.;:]{2,60}",
         answer,
     )
     if series is None:
@@ -218,7 +234,7 @@ def _bare_word(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str
         return None
     asked, answer = turns[-1]
     statement = _first_sentence(answer)
-    subject = " ".join(word for word in (asked.rstrip(" ?.!"), statement) if word)
+    subject = " – ".join(part for part in (asked.rstrip(" ?.!"), statement) if part)
     word = match["w"].lower()
     return Understood(text, f"{word[0].upper()}{word[1:]}: {subject}?", "reason", (asked,))
 
@@ -261,6 +277,8 @@ def _like(rest: str, asked: str) -> Mention | None:
     """What in the earlier question the fragment takes the place of: the last mention of its kind."""
     own = mentions("about " + rest)
     kind = own[0].kind if own else "phrase"
+    if kind == "phrase":
+        return None  # whose place "the landlord" takes is beyond its form: it is added instead
     same = [m for m in mentions(asked) if m.kind == kind or (kind in ("name", "title") and m.kind in ("name", "title"))]
     return same[-1] if same else None
 
@@ -279,7 +297,7 @@ def _resolve(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str])
     if not pronouns and own_names:
         return Understood(text, text, "alone")
     ranked = referents(text, turns, topics, pronoun=pronouns[0][0].lower() if pronouns else "")
-    ranked = [r for r in ranked if r.text.lower() not in text.lower()]
+    ranked = [r for r in ranked if r.text.lower() not in text.lower() and (pronouns or r.named)]
     if not ranked:
         return Understood(text, text, "alone")
     if pronouns and ranked[0].probability >= SURE:

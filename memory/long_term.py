@@ -82,7 +82,7 @@ class LongTermMemory:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def catch_up(self, *, limit: int | None = None) -> int:
+    def catch_up(self, *, limit: int | None = None, batch: int = BATCH) -> int:
         """Embed memories that have no vector yet, take out deleted ones; how many were embedded. Raises StoreError."""
         if self.embedder is None:
             return 0
@@ -92,10 +92,10 @@ class LongTermMemory:
                 vectors.remove(gone)
                 self.store.removed(gone)
             done = 0
-            while (limit is None or done < limit) and (batch := self.store.to_embed(BATCH)):
-                vectors.put([memory.memory_id for memory in batch], self._embed(batch))
-                self.store.embedded(batch)
-                done += len(batch)
+            while (limit is None or done < limit) and (waiting := self.store.to_embed(batch)):
+                vectors.put([memory.memory_id for memory in waiting], self._embed(waiting))
+                self.store.embedded(waiting)
+                done += len(waiting)
             return done
 
     def rebuild(self) -> int:

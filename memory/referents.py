@@ -64,6 +64,7 @@ _THEY = frozenset(["they", "them", "their", "theirs", "themselves", "these", "th
 class Referent:
     text: str  # as first mentioned in full
     probability: float  # 0..1 that the question means it
+    named: bool = True  # a name or title, not a noun phrase
 
 
 @dataclass
@@ -80,6 +81,8 @@ class _Entry:
     in_last_query: bool = False
     in_last_answer: bool = False
     first: bool = False
+    articled: bool = False  # "the Red Cross": no person
+    named_for_who: bool = False  # in the answer to "who ...?"
 
 
 def referents(
@@ -91,8 +94,23 @@ def referents(
     for entry in entries:
         values = features(question, entry, pronoun)
         z = sum(WEIGHTS.get(name, 0.0) * value for name, value in values.items())
-        scored.append(Referent(entry.text, 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z))))))
+        z += _agreement(entry, pronoun, entries)
+        named = entry.kind in ("name", "title")
+        scored.append(Referent(entry.text, 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z)))), named))
     return sorted(scored, key=lambda referent: -referent.probability)
+
+
+def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
+    """What grammar says where the fit is too mild: "he" is a person if the talk has one, "it" is none."""
+    if pronoun in _HE:
+        if _person(entry):
+            return 1.5 if entry.named_for_who else 0.0
+        return -2.0 if any(_person(other) for other in entries) else 0.0
+    return -2.0 if _person(entry) and pronoun in ("it", "its", "itself") else 0.0
+
+
+def _person(entry: _Entry) -> bool:
+    return entry.kind == "name" and not entry.articled and looks_like_person(entry.text)
 
 
 def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_Entry]:
@@ -125,11 +143,14 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
         for place, mention in enumerate(mentions(asked)):
             entry = note(mention, ago)
             entry.asked = True
+            entry.articled |= asked[: mention.start].lower().endswith("the ")
             entry.first_of_question |= place == 0 and ago == 0
             entry.in_last_query |= ago == 0
         for mention in mentions(answer[:600]):
             entry = note(mention, ago)
             entry.answered = True
+            entry.articled |= answer[: mention.start].lower().endswith("the ")
+            entry.named_for_who |= ago == 0 and asked.lower().startswith("who")
             entry.in_last_answer |= ago == 0
     return entries
 
@@ -139,7 +160,7 @@ def features(question: str, entry: _Entry, pronoun: str) -> dict[str, float]:
     he, they = pronoun in _HE, pronoun in _THEY
     it = bool(pronoun) and not he and not they
     none = not pronoun
-    person, plural = looks_like_person(entry.text), looks_plural(entry.text)
+    person, plural = looks_like_person(entry.text) and not entry.articled, looks_plural(entry.text)
     phrase = entry.kind == "phrase"
     single = not phrase and len(entry.text.split()) == 1
     shares = bool(set(query_terms(question)) & entry.key)

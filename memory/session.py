@@ -196,7 +196,11 @@ class Conversation:
     # -- one turn --------------------------------------------------------------------------------------------------
 
     def _understand(self, question: str, recent: Sequence[Turn]) -> Understood:
-        turns = [(turn.understood, turn.answer) for turn in recent if not turn.details.get("noted")]
+        turns = [  # the passages that a refusal shows are not what the talk is about
+            (turn.understood, "" if turn.details.get("refused") else turn.answer)
+            for turn in recent
+            if not turn.details.get("noted")
+        ]
         topics = [title for turn in recent[-2:] for title in turn.details.get("topics", ())]
         found = understand(question, turns, topics=topics, generator=self._dialogue.engine.generator)
         for said in self._dialogue.store.facts(session_id=self.session_id, limit=20):

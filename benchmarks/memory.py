@@ -1,0 +1,368 @@
+"""Dialogue memory: are evidence turns recalled, follow-ups understood, and does a turn cost the same late as early?
+
+    python -m benchmarks.memory [--short] [--data ../shared/data] [--home DIR] [--only locomo,squad,canard,script,scale]
+
+ locomo   long conversations; share of the evidence turns among the first 5 and 10, categories 1-4, beside plain BM25.
+          Every turn is one memory: its words, and the caption of the picture that it shares, in brackets
+ squad    follow-ups made from pairs of SQuAD questions of one article that share a name: in the second it becomes a
+          pronoun (he, she, it, they: whichever the paragraph uses most). History: the first question, one before it,
+          and their answers. Is the paragraph found: as asked, as understood, as it stood (gold)?
+ canard   people's follow-ups with their gold rewrites; what is to be found is the answer's text under its article's and
+          section's title, among the answers of all dialogues. Those for fitting memory/referents.py are left out
+ script   thirty turns over one document; facts stated in turn 1 asked for in turn 30
+ scale    recall over many stored turns (hashing embedder, real Chroma), and the time of turn 200 over turn 5
+
+`raw`, `ours` and `gold` go through the same retriever; gap closed = (ours - raw) / (gold - raw).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import UsageError, cli_main
+from core.settings import Settings, load_settings
+from ingest.embedders import Embedder, HashingEmbedder, load_embedder
+from ingest.pipeline import ingest_paths
+from ingest.tokens import query_terms
+from ingest.workspace import Workspace
+from memory.dialogue_store import DialogueStore
+from memory.follow_up import understand
+from memory.long_term import LongTermMemory
+from memory.session import Dialogue
+from memory.train_referents import examples
+from memory.types import Said
+from rag.engine import build_engine
+from rag.retriever import HybridRetriever
+
+PARTS = ("locomo", "squad", "canard", "script", "scale")
+
+
+# -- LoCoMo ---------------------------------------------------------------------------------------------------------
+
+
+def locomo(path: Path, folder: Path, embedder: Embedder, short: bool) -> dict:
+    """Mean share of evidence turns (recall) and share of questions with one (any) in the top 5 and 10, percent."""
+    sums: dict[str, list[list[float]]] = {"bm25": [], "lectern": []}
+    for number, record in enumerate(json.loads(path.read_text(encoding="utf-8"))[: 1 if short else None]):
+        with DialogueStore(folder / f"locomo-{number}") as store:
+            places = _fill(store, record["conversation"])
+            memory = LongTermMemory(store, embedder)
+            memory.catch_up()
+            now = datetime.fromisoformat(store.memories(limit=1)[0].said_at)
+            for qa in record["qa"]:
+                evidence = {e for text in qa["evidence"] for e in re.findall(r"D\d+:\d+", text)} & set(places.values())
+                if qa["category"] == 5 or not evidence:
+                    continue
+                words = [i for i, _ in store.memory_words(query_terms(qa["question"]), 10)]
+                ours = [m.memory_id for m in memory.recall(qa["question"], top_k=10, now=now)]
+                for name, ids in (("bm25", words), ("lectern", ours)):
+                    found = [places[i] for i in ids]
+                    shares = [len(evidence & set(found[:k])) / len(evidence) for k in (5, 10)]
+                    sums[name].append([*shares, *(float(share > 0) for share in shares)])
+            memory.close()
+    columns = ("recall@5", "recall@10", "any@5", "any@10")
+    table = {
+        name: {c: round(100 * float(v), 1) for c, v in zip(columns, np.mean(rows, axis=0), strict=True)}
+        for name, rows in sums.items()
+    }
+    return table | {"questions": len(sums["bm25"])}
+
+
+def _fill(store: DialogueStore, conversation: dict) -> dict[int, str]:
+    """Store the sessions of a LoCoMo conversation; memory id -> dialogue id."""
+    ids: list[str] = []
+    number = 1
+    while f"session_{number}" in conversation:
+        said_at = conversation[f"session_{number}_date_time"]
+        when = datetime.strptime(said_at, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC).isoformat()
+        turns = []
+        for turn in conversation[f"session_{number}"]:
+            caption = f" [shares {turn['blip_caption']}]" if turn.get("blip_caption") else ""
+            said = [Said(turn["text"] + caption, turn["speaker"])]
+            turns.append({"question": turn["text"], "understood": "", "answer": "", "asked_at": when, "said": said})
+            ids.append(turn["dia_id"])
+        store.append_many(store.create(f"session {number}").session_id, turns)
+        number += 1
+    memories = reversed(store.memories(limit=len(ids) + 1))
+    return {memory.memory_id: name for memory, name in zip(memories, ids, strict=True)}
+
+
+# -- follow-ups -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    raw: str
+    gold: str
+    turns: tuple[tuple[str, str], ...]
+    topics: tuple[str, ...]
+    document: str  # file name that is to be found
+
+
+_CAPITALISED = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+(?: (?:of |the )?[A-Z][\w'-]+)*")
+_PRONOUNS = {"he": "his", "she": "her", "it": "its", "they": "their"}
+
+
+def squad_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:
+    """Write the paragraphs as files; follow-ups drawn evenly from them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found: list[FollowUp] = []
+    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+        asked: list[tuple[str, str]] = []  # the article's questions so far, with their answers
+        for place, paragraph in enumerate(article["paragraphs"]):
+            name = "".join(c if c.isalnum() else "_" for c in article["title"]) + f"-{place:03}.txt"
+            text = paragraph["context"]
+            if not (folder / name).exists():
+                (folder / name).write_text(text, encoding="utf-8")
+            used = Counter(word for word in re.findall(r"[a-z]+", text.lower()) if word in _PRONOUNS)
+            pronoun = used.most_common(1)[0][0] if used else "it"
+            for qa in paragraph["qas"]:
+                question, answer = qa["question"].strip(), qa["answers"][0]["text"]
+                for entity in sorted(_CAPITALISED.findall(question), key=len, reverse=True):
+                    earlier = [i for i, (q, _) in enumerate(asked) if entity in q]
+                    raw = re.sub(rf"(?:the )?{re.escape(entity)}(['’]s?)?(?!\w)",
+                                 lambda m, p=pronoun: _PRONOUNS[p] if m[1] else p, question, count=1)  # fmt: skip
+                    if earlier and entity not in raw:
+                        last = earlier[-1]
+                        found.append(FollowUp(raw, question, tuple(asked[max(0, last - 1) : last + 1]), (), name))
+                        break
+                asked.append((question, answer))
+    return random.Random(0).sample(found, min(limit, len(found)))
+
+
+def canard_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:
+    """Write each answer as a file under its titles; held-out follow-ups whose answer is known."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = json.loads(path.read_text(encoding="utf-8"))
+    held_out = [example.held_out for example in examples(path)]
+    found: list[FollowUp] = []
+    for i, (record, following) in enumerate(pairwise(records)):
+        dialogue, number = record["QuAC_dialog_id"], record["Question_no"]
+        if following["QuAC_dialog_id"] != dialogue or following["Question_no"] != number + 1:
+            continue  # its answer is given with the next question only
+        title, section, *said = following["History"]
+        name = f"{dialogue}-{number:02}.md"
+        if said[-1] in ("", "CANNOTANSWER", "I don't know."):
+            continue
+        if not (folder / name).exists():
+            (folder / name).write_text(f"# {title}\n\n## {section}\n\n{said[-1]}\n", encoding="utf-8")
+        turns = tuple((said[j], said[j + 1]) for j in range(0, len(said) - 2, 2))
+        if held_out[i] and turns:
+            found.append(FollowUp(record["Question"], record["Rewrite"], turns, (title,), name))
+    return random.Random(0).sample(found, min(limit, len(found)))
+
+
+def follow_ups(found: Sequence[FollowUp], folder: Path, name: str, settings: Settings, embedder: Embedder) -> dict:
+    """MRR and recall of the right document for the three forms of each question; the share of the gap closed."""
+    with Workspace.open(settings.home, name) as workspace:
+        ingest_paths(workspace, [folder], settings=settings)
+        retriever = HybridRetriever(workspace, embedder, settings.retrieval)
+        ranks: dict[str, list[int]] = {"raw": [], "ours": [], "gold": []}
+        for item in found:
+            turns: list[tuple[str, str]] = []
+            for asked, answer in item.turns:  # earlier questions as they would have been understood
+                turns.append((understand(asked, turns, topics=item.topics).query, answer))
+            ours = understand(item.raw, turns, topics=item.topics).query
+            for form, question in (("raw", item.raw), ("ours", ours), ("gold", item.gold)):
+                names = list(dict.fromkeys(hit.chunk.document for hit in retriever.search(question, 20)))
+                ranks[form].append(names.index(item.document) + 1 if item.document in names else 10**9)
+    table = {form: _measures(values) for form, values in ranks.items()}
+    closed = {
+        measure: round(100 * (table["ours"][measure] - raw) / max(1e-9, table["gold"][measure] - raw), 1)
+        for measure, raw in table["raw"].items()
+    }
+    return table | {"gap_closed_percent": closed, "questions": len(found)}
+
+
+def _measures(ranks: Sequence[int]) -> dict[str, float]:
+    values = np.asarray(ranks, np.float64)
+    return {f"R@{k}": round(float((values <= k).mean()), 4) for k in (1, 5, 20)} | {
+        "MRR": round(float((1 / values).mean()), 4)
+    }
+
+
+# -- a talk of thirty turns, many turns, late turns ----------------------------------------------------------------
+
+FACTS = (
+    ("My company is called Alder Holdings.", "What is my company called?", "Alder Holdings"),
+    ("I mean the 2022 lease.", "Which lease did I mean?", "2022"),
+    ("Remember that the keys are with Mrs Okafor.", "Do you remember who has the keys?", "Okafor"),
+    ("My deadline is 14 March.", "What is my deadline?", "14 March"),
+    ("We signed in the town hall of Lübeck.", "Where did I say we signed?", "Lübeck"),
+    ("My lawyer is Ingrid Vasquez.", "Who is my lawyer?", "Vasquez"),
+    ("Please note that my budget is 48,000 euros.", "What is my budget?", "48,000"),
+    ("The boiler was replaced in 2019, by Hansen and Sons.", "What did I say about the boiler?", "Hansen"),
+    ("I prefer answers in pounds.", "What currency did I say I prefer?", "pounds"),
+    ("Our contact at the bank is Mr Adeyemi.", "Who is our contact at the bank?", "Adeyemi"),
+)
+
+
+def script(source: Path, settings: Settings, short: bool) -> dict:
+    """Facts of turn 1 told at turn 30, each in a talk of its own with 28 questions between, over one document."""
+    questions = json.loads(source.with_name("questions.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    records = [json.loads(line) for line in source.with_name("questions.jsonl").read_text("utf-8").splitlines()]
+    between = [r["question"] for r in records if r["corpus"] == source.stem][:28] or [questions["question"]] * 28
+    recalled = answered = 0
+    chosen = FACTS[:2] if short else FACTS
+    for number, (fact, question, wanted) in enumerate(chosen):
+        with Workspace.open(settings.home, f"script-{number}") as workspace:
+            ingest_paths(workspace, [source], settings=settings)
+            with Dialogue(workspace.path, build_engine(workspace, settings), settings.memory) as dialogue:
+                talk = dialogue.start()
+                list(talk.ask(fact))
+                turns = [{"question": q, "understood": q, "answer": "It says so.", "said": [Said(q)]} for q in between]
+                dialogue.store.append_many(talk.session_id, turns)  # what was asked; answering is measured elsewhere
+                dialogue.memory.catch_up()
+                recalled += any(wanted in memory.text for memory in dialogue.memory.recall(question))
+                answered += wanted in list(talk.ask(question))[-1].answer.text  # type: ignore[union-attr]
+    share = 100 / len(chosen)
+    return {"facts": len(chosen), "recalled_percent": recalled * share, "answered_percent": answered * share}
+
+
+def scale(folder: Path, count: int) -> dict:
+    """Latency of a recall over `count` stored memories, and what writing them took."""
+    random_words = random.Random(0)
+    words = ["".join(random_words.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(20_000)]
+    weights = [1 / (rank + 10) for rank in range(len(words))]  # Zipf
+
+    def sentence() -> str:
+        return " ".join(random_words.choices(words, weights, k=14))
+
+    with DialogueStore(folder / "scale") as store:
+        embedder = HashingEmbedder(384)
+        memory = LongTermMemory(store, embedder)
+        started = time.process_time()
+        for first in range(0, count, 1000):
+            turns = []
+            for _ in range(min(1000, count - first)):
+                text = sentence()
+                turns.append({"question": text, "understood": text, "answer": "", "said": [Said(text)]})
+            store.append_many(store.create(f"talk {first}").session_id, turns)
+        stored = time.process_time() - started
+        memory.catch_up(batch=1000)
+        indexed = time.process_time() - started - stored
+        questions = [" ".join(m.text.split()[:6]) for m in store.memories(limit=count)[:: max(1, count // 60)]]
+        wanted = [m.memory_id for m in store.memories(limit=count)[:: max(1, count // 60)]]
+        memory.recall(questions[0])
+        wall, cpu, found = [], [], 0
+        for question, memory_id in zip(questions, wanted, strict=True):
+            begun, begun_cpu = time.perf_counter(), time.process_time()
+            found += memory_id in [m.memory_id for m in memory.recall(question, top_k=5)]
+            wall.append((time.perf_counter() - begun) * 1e3)
+            cpu.append((time.process_time() - begun_cpu) * 1e3)
+        memory.close()
+    return {
+        "turns": count, "store_cpu_s": round(stored, 1), "index_cpu_s": round(indexed, 1),
+        "recall_wall_p50_ms": round(float(np.median(wall)), 1),
+        "recall_wall_p95_ms": round(float(np.percentile(wall, 95)), 1),
+        "recall_cpu_p50_ms": round(float(np.median(cpu)), 1), "found_percent": round(100 * found / len(wanted), 1),
+    }  # fmt: skip
+
+
+def late_turns(source: Path, settings: Settings) -> dict:
+    """CPU time of turn 200 over turn 5, medians of turns around them, in one talk."""
+    with Workspace.open(settings.home, "late") as workspace:
+        ingest_paths(workspace, [source], settings=settings)
+        with Dialogue(workspace.path, build_engine(workspace, settings), settings.memory) as dialogue:
+            talk = dialogue.start()
+            ask: Callable[[str], list] = lambda question: list(talk.ask(question))  # noqa: E731
+            questions = ["What does it say about inflation?", "And about jobs?", "Why is that?", "Who said it?"]
+            for question in questions:
+                ask(question)
+
+            def median_ms() -> float:
+                times = []
+                for i in range(8):
+                    begun = time.thread_time()
+                    ask(questions[i % len(questions)])
+                    times.append((time.thread_time() - begun) * 1e3)
+                return float(np.median(times))
+
+            early = median_ms()
+            turn = {"question": "And jobs?", "understood": "What about jobs?", "answer": "Jobs grew.", "said": []}
+            dialogue.store.append_many(talk.session_id, [turn] * (196 - len(talk.turns())))
+            for question in questions:
+                ask(question)
+            late = median_ms()
+    return {"turn_5_cpu_ms": round(early, 1), "turn_200_cpu_ms": round(late, 1), "ratio": round(late / early, 3)}
+
+
+# -- all ------------------------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, data: Path, short: bool, only: Sequence[str], turns: int) -> dict:
+    """The parts whose data are there. Raises UsageError if none is."""
+    results: dict = {}
+    embedder = load_embedder(settings.embedder, device=settings.device, threads=1)
+    sources = settings.home / "sources"
+
+    def note(name: str, result: dict) -> None:
+        results[name] = result
+        print(f"\n{name}")
+        for key, value in result.items():
+            print(f"  {key:20} {value}", flush=True)
+
+    if "locomo" in only and (path := data / "locomo" / "locomo-first5.json").is_file():
+        with tempfile.TemporaryDirectory() as temporary:
+            note("locomo", locomo(path, Path(temporary), embedder, short))
+    if "squad" in only and (path := data / "squad" / "dev-half-v1.1.json").is_file():
+        found = squad_follow_ups(path, sources / "squad", 100 if short else 500)
+        note("squad", follow_ups(found, sources / "squad", "follow-squad", settings, embedder))
+    if "canard" in only and (path := data / "canard" / "dev-half.json").is_file():
+        found = canard_follow_ups(path, sources / "canard", 100 if short else 400)
+        note("canard", follow_ups(found, sources / "canard", "follow-canard", settings, embedder))
+    if "script" in only and (path := data / "passages" / "state_of_the_union.md").is_file():
+        with tempfile.TemporaryDirectory() as temporary:
+            small = settings.model_copy(update={"home": Path(temporary)})
+            note("script", script(path, small, short))
+            note("late turns", late_turns(path, small))
+    if "scale" in only:
+        with tempfile.TemporaryDirectory() as temporary:
+            note("scale", scale(Path(temporary), 5_000 if short else turns))
+    if not results:
+        raise UsageError(f"{data} holds none of locomo, squad, canard, passages", remedy="Give --data PATH")
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="a sample of everything")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder (default: ../shared/data)")
+    parser.add_argument(
+        "--home", type=Path, help="keep the workspaces here for the next run (default: a temporary one)"
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--turns", type=int, default=100_000, help="stored turns of `scale` (default: 100000)")
+    options = parser.parse_args()
+    only = options.only.split(",")
+    if unknown := set(only) - set(PARTS):
+        raise UsageError(
+            f"--only: there is no part {', '.join(sorted(unknown))}", remedy=f"There are {', '.join(PARTS)}"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        settings = load_settings(options.home or Path(temporary))
+        results = run(settings, options.data, options.short, only, options.turns)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(json.dumps({"benchmark": "memory", "commit": commit, "machine": machine, "short": options.short, **results}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli_main(main))
