@@ -12,7 +12,7 @@ app: $(VENV)/.installed
 	$(BIN)/python app.py serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint test
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import cli_main
-from core.runtime import resolve_device, resolve_dtype, seed_everything, set_up_logging, stay_offline
+from core.runtime import require, resolve_device, resolve_dtype, seed_everything, set_up_logging, stay_offline
 from omni.losses import splice_batch, text_loss
 from omni.pipeline import OmniPipeline
 from omni.train.instruction_data import InstructionBatch, SpokenInstruction, batches, collate, read_instructions
@@ -38,11 +38,13 @@ def prepare(pipeline: OmniPipeline, *, lora_rank: int = 0) -> list[nn.Parameter]
     pipeline.encoder.requires_grad_(False)  # type: ignore[attr-defined]
     adapter.requires_grad_(True)
     if lora_rank:
-        from peft import LoraConfig, inject_adapter_in_model
+        peft = require("peft", needed_for="low-rank training")
 
         llm.requires_grad_(False)
         targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        inject_adapter_in_model(LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets), llm)
+        peft.inject_adapter_in_model(
+            peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets), llm
+        )
     else:
         llm.requires_grad_(True)
     return [p for module in (adapter, llm) for p in module.parameters() if p.requires_grad]
