@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("-v", "--verbose", action="store_true", help="log what is going on, on stderr")
         if name == "search":
             command.add_argument("-k", type=int, default=10, metavar="N", help="hits per question (default: 10)")
+            command.add_argument(
+                "--deep",
+                metavar="DOCUMENT",
+                help="read this document whole instead of searching: for what search misses",
+            )
     return parser
 
 
@@ -65,9 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         engine = build_engine(workspace, settings)
         for question in questions:
-            record, text = (
-                _search(engine, question, options.k) if options.command == "search" else _ask(engine, question)
-            )
+            if options.command == "ask":
+                record, text = _ask(engine, question)
+            elif options.deep:
+                record, text = _read_deep(engine, question, options.deep, options.k)
+            else:
+                record, text = _search(engine, question, options.k)
             print(json.dumps(record, ensure_ascii=False) if options.json else text, flush=True)
     return 0
 
@@ -109,6 +120,35 @@ def _search(engine: AnswerEngine, question: str, top_k: int) -> tuple[dict[str, 
 
     hits, timings = engine.search(question, top_k)
     return search_to_json(question, hits, timings), _hits_as_text(question, hits)
+
+
+def _read_deep(engine: AnswerEngine, question: str, document: str, top_k: int) -> tuple[dict[str, Any], str]:
+    """Ctrl-C ends it early: what has been read by then is shown."""
+    from rag.locator import TrainedLocator
+    from rag.output import search_to_json
+
+    locator = engine.locator
+    if not isinstance(locator, TrainedLocator):
+        raise UsageError(
+            f"--deep reads with the trained locator, and {locator.name!r} is in use",
+            remedy='Restore models/locator and set locator.model = "auto", or leave --deep out',
+        )
+    cancel, started = threading.Event(), time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\rreading {document}: {done} of {total} windows", end="", file=sys.stderr, flush=True)
+
+    before = signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    try:
+        hits = locator.locate_document(question, document, on_progress=show, cancel=cancel)[:top_k]
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+    milliseconds = 1e3 * (time.perf_counter() - started)
+    hits = [engine.boxed(hit) for hit in hits]
+    return search_to_json(question, hits, {"fine": milliseconds, "total": milliseconds}), _hits_as_text(question, hits)
 
 
 def _ask(engine: AnswerEngine, question: str) -> tuple[dict[str, Any], str]:

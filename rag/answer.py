@@ -109,7 +109,7 @@ class AnswerEngine:
         coarse = _ms(started)
         parts = getattr(self.retriever, "timings_ms", {})
         fine_started = time.perf_counter()
-        hits = [self._boxed(hit) for hit in self.locator.locate(query, hits)[:top_k]]
+        hits = [self.boxed(hit) for hit in self.locator.locate(query, hits)[:top_k]]
         timings = {
             "embed": parts.get("embed", 0.0),
             "coarse": parts.get("coarse", coarse - parts.get("embed", 0.0)),
@@ -196,9 +196,9 @@ class AnswerEngine:
     def _quotable(self, hits: Sequence[Hit]) -> list[Hit]:
         """Locators that find exact words name their sentences, too: an answer quotes these."""
         wide = whole_sentences(hits, lambda document, page: self.workspace.page(document, page).text)
-        return [self._boxed(hit) for hit in wide]
+        return [self.boxed(hit) for hit in wide]
 
-    def _boxed(self, hit: Hit) -> Hit:
+    def boxed(self, hit: Hit) -> Hit:
         """Spans of locators that set no boxes get theirs from the workspace."""
         if all(span.boxes for span in hit.spans):
             return hit

@@ -342,3 +342,27 @@ def test_widened_spans_are_the_sentences_of_the_page(locator: TrainedLocator):
             assert span.text in sentence.text and sentence.text.endswith((".", "again."))
             assert pages[span.document][sentence.start : sentence.end] == sentence.text
             assert sentence.score == span.score
+
+
+def test_the_command_line_reads_a_document_whole(
+    locator: TrainedLocator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from core.errors import UsageError
+    from core.settings import load_settings
+    from ingest.pipeline import ingest_paths
+    from ingest.workspace import Workspace
+    from rag.__main__ import main
+
+    (tmp_path / "house.txt").write_text("\n\n".join(TEXTS * 30))
+    with Workspace.open(tmp_path / "home") as workspace:
+        ingest_paths(workspace, [tmp_path / "house.txt"], settings=load_settings(tmp_path / "home"), embed=False)
+    command = ["search", "When does the gate close?", "--home", str(tmp_path / "home"), "--deep", "house.txt", "--json"]
+    monkeypatch.setenv("LECTERN_LOCATOR__MODEL", str(locator.folder))
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = (tmp_path / "house.txt").read_text()
+    spans = [span for hit in found["hits"] for span in hit["spans"]]
+    assert spans and all(text[span["start"] : span["end"]] == span["text"] for span in spans)
+    monkeypatch.setenv("LECTERN_LOCATOR__MODEL", "sentence")
+    with pytest.raises(UsageError, match="trained locator"):
+        main(command)
