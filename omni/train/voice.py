@@ -7,8 +7,9 @@
     python -m omni.train.voice g2p       --out runs/voice            # dictionary, and rules for words outside it
     python -m omni.train.voice export    --out runs/voice --to models/voice
 
-`--device cuda` trains on a GPU. Learning rates rise over the first 3 % and fall linearly to zero at the end of
-`--minutes` (or `--until HH:MM`); a second call goes on from the last weights with a new schedule.
+`--device cuda` trains on a GPU, `torchrun --nproc-per-node N -m omni.train.voice ...` in N processes. Learning rates
+rise over the first 3 % and fall linearly to zero at the end of `--minutes` (or `--until HH:MM`); a second call goes on
+from the last weights with a new schedule.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import random
 import shutil
 import time
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from core.errors import UsageError, cli_main
 from core.runtime import resolve_device, seed_everything
@@ -164,8 +167,9 @@ def step_vocoder(options: argparse.Namespace) -> None:
         wanted = batch["frames"].clamp(min=1).float().log()
         unit_keep, keep = batch["unit_keep"][..., 0], batch["frame_keep"][..., 0]
         duration = ((model.log_frames(unit_states).float() - wanted).abs() * unit_keep).sum() / unit_keep.sum()
-        spread = unit_states.gather(1, batch["owner"][..., None].expand(-1, -1, unit_states.shape[-1]))
-        found = model.params(model.frame_inputs(spread, batch["positions"]), batch["frame_keep"]).float()
+        shared = model.spread_inputs(unit_states)
+        shared = shared.gather(1, batch["owner"][..., None].expand(-1, -1, shared.shape[-1]))
+        found = model.params(model.frame_inputs(shared, batch["positions"]), batch["frame_keep"]).float()
         truth = batch["targets"]
         voiced = truth[..., N_MCEP + 1] * keep
         mcep = ((found - truth)[..., :N_MCEP].abs() / weight).mean(-1)
@@ -242,10 +246,11 @@ def train(
         optimiser.load_state_dict(stored["optimiser"])
         spent = 0.0 if stored["finished"] else stored["spent"]
         print(f"{name}: goes on from {path}")
-    batches = endless_batches(lengths, size, seed=int(started))
+    rank, world = join_group()
+    batches = endless_batches(lengths, size // world, seed=int(started) + rank)
     average, step, saved = 0.0, 0, time.time()
     budget = max(1.0, end - started + spent)
-    while time.time() < end:
+    while not all_agree(time.time() >= end):
         done = (time.time() - started + spent) / budget
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, done / 0.03) * max(0.0, 1.0 - done) + 1e-6
@@ -254,6 +259,7 @@ def train(
             loss = loss_of(batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        share_gradients(model)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         average += (float(loss.detach()) - average) / min(step + 1, 50)
@@ -263,12 +269,42 @@ def train(
                 f"{name} {100 * done:.0f} %: step {step}, loss {average:.4f}, {time.process_time():.0f} CPU-s",
                 flush=True,
             )
-        if time.time() - saved > 120:
+        if rank == 0 and time.time() - saved > 120:
             save(path, model, optimiser, spent + time.time() - started, finished=False)
             print(report(), flush=True)
             saved = time.time()
+    if rank:
+        return
     save(path, model, optimiser, spent + time.time() - started, finished=True)
     print(f"{name}: {step} steps, {time.process_time():.0f} CPU-s; {report()}", flush=True)
+
+
+def join_group() -> tuple[int, int]:
+    """(rank, processes): several under torchrun, else one. A batch is divided among them, gradients are averaged."""
+    if not dist.is_torchelastic_launched() and "WORLD_SIZE" not in os.environ:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def share_gradients(model: nn.Module) -> None:
+    if not dist.is_initialized():
+        return
+    used = [p for p in model.parameters() if p.requires_grad]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in used])
+    dist.all_reduce(flat)
+    for p, gradient in zip(used, (flat / dist.get_world_size()).split([p.numel() for p in used]), strict=True):
+        p.grad = gradient.view_as(p)
+
+
+def all_agree(stop: bool) -> bool:
+    """Whether any process wants to stop."""
+    if not dist.is_initialized():
+        return stop
+    flag = torch.tensor([float(stop)])
+    dist.all_reduce(flag)
+    return bool(flag)
 
 
 def endless_batches(lengths: Sequence[int], size: int, *, seed: int) -> Iterator[list[int]]:

@@ -11,6 +11,13 @@ from core.runtime import require
 from omni.voice.lexicon import Pronunciation
 from omni.voice.phones import VOWELS
 
+# Little words that the teacher reduces ("t ax" for "to"): it knows best how it says them.
+_REDUCED = frozenset(
+    str.split(
+        """a an and are as at be been but by can for from had has have he her here him his i if in into is it its me my
+        of on or our she so than that the their them then there they this to us was we were what with you your"""
+    )
+)
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*'?")
 
 
@@ -55,7 +62,9 @@ def cmudict() -> dict[str, Pronunciation]:
 
 def build_lexicon() -> dict[str, Pronunciation]:
     lookup = FliteLexicon()
-    return {word: merge(phones, lookup(word)) for word, phones in cmudict().items()}
+    return {
+        word: lookup(word) if word in _REDUCED else merge(phones, lookup(word)) for word, phones in cmudict().items()
+    }
 
 
 def merge(phones: Pronunciation, taught: Pronunciation) -> Pronunciation:

@@ -74,9 +74,9 @@ class LetterRules:
             for (word, _), guess in zip(aligned, said, strict=True):
                 framed = _EDGE + word + _EDGE
                 for index in range(len(word)):
-                    part = new.get(_key(framed, index + 4, left, right))
-                    if part is not None:
-                        guess[index] = part
+                    better = new.get(_key(framed, index + 4, left, right))
+                    if better is not None:
+                        guess[index] = better
             rules.update(new)
         return cls(rules)
 

@@ -178,7 +178,7 @@ def _contour(phones: Sequence[Phone], sentence: str) -> Callable[[np.ndarray, np
     if not stressed:
         return None
     # two units per phone, but one for the first pause
-    return partial(_rise, start=2 * stressed[-1] - 1, end=2 * len(phones) - 3)
+    return partial(_rise, start=2 * stressed[-1] - 1, end=2 * vowels[-1] + 1)
 
 
 def _rise(where: np.ndarray, log_f0: np.ndarray, *, start: int, end: int) -> np.ndarray:
