@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rag.calibrate_locator")  # also when run with -m
 PRIORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+SKIPS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+SKIP_LOSS = 0.002  # F1 that may be lost by not reading windows
 PER_READ = 8  # candidates of a read that the span model is fitted on
 
 
@@ -139,20 +141,22 @@ def collect(
     return reads
 
 
-def candidates_of(read: Read, prior: float) -> tuple[list[Candidate], tuple[float, ...]]:
+def candidates_of(read: Read, prior: float, skip_below: float = 0.0) -> tuple[list[Candidate], tuple[float, ...]]:
     """The best candidate of each sentence, best first, and the read's refusal features."""
-    found, refusal = candidate_spans(read.scores, prior * np.array([hit.score for hit in read.hits]), 40)
+    coarse = np.array([hit.score for hit in read.hits])
+    skipped = np.where(coarse < skip_below * coarse.max(), -50.0, 0.0)  # as if those windows had not been read
+    found, refusal = candidate_spans(read.scores, prior * coarse + skipped, 40)
     kept: dict[tuple[int, tuple[int, int]], Candidate] = {}
     for candidate in found:
         kept.setdefault((candidate.passage, candidate.sentence), candidate)
     return list(kept.values())[:PER_READ], refusal
 
 
-def top_f1(reads: Sequence[Read], prior: float) -> float:
+def top_f1(reads: Sequence[Read], prior: float, skip_below: float = 0.0) -> float:
     """Mean F1 of the best span over reads that hold an answer."""
     values = []
     for read in reads:
-        best = candidates_of(read, prior)[0][0]
+        best = candidates_of(read, prior, skip_below)[0][0]
         values.append(token_f1(read.hits[best.passage].chunk.text[best.start : best.end], read.question.answers))
     return float(np.mean(values))
 
@@ -178,10 +182,14 @@ def calibrate(answerable: Sequence[Read], without: Sequence[Read]) -> dict[str, 
     by_prior = {prior: top_f1(answerable, prior) for prior in PRIORS}
     prior = max(by_prior, key=lambda p: by_prior[p])
     log.info("F1 of the best span by prior: %s", {p: round(v, 4) for p, v in by_prior.items()})
+    by_skip = {skip: top_f1(answerable, prior, skip) for skip in SKIPS}
+    skip_below = max(skip for skip, f1 in by_skip.items() if f1 >= by_prior[prior] - SKIP_LOSS)
+    windows = [sum(h.score >= skip_below * max(g.score for g in r.hits) for h in r.hits) for r in answerable]
+    log.info("F1 by share of the best score below which windows are skipped: %s", by_skip)
     x, y, article, z, refuse, z_article = [], [], [], [], [], []
     for reads, empty in ((answerable, False), (without, True)):
         for read in reads:
-            found, refusal = candidates_of(read, prior)
+            found, refusal = candidates_of(read, prior, skip_below)
             z.append(refusal)
             refuse.append(empty)
             z_article.append(read.question.document)
@@ -201,7 +209,8 @@ def calibrate(answerable: Sequence[Read], without: Sequence[Read]) -> dict[str, 
     truth = empty_labels[~z_left]
     figures = {
         "reads": len(z),
-        "best_span_f1": round(by_prior[prior], 4),
+        "best_span_f1": round(by_skip[skip_below], 4),
+        "windows_read": round(float(np.mean(windows)), 2),
         "span_ece": round(expected_calibration_error(trial, labels[~left]), 4),
         "no_answer_auroc": round(auroc(z_trial[truth == 0], z_trial[truth == 1]), 4),
         "no_answer_ece": round(expected_calibration_error(z_trial, truth), 4),
@@ -209,6 +218,7 @@ def calibrate(answerable: Sequence[Read], without: Sequence[Read]) -> dict[str, 
     log.info("held-out half: %s", figures)
     return {
         "prior": prior,
+        "skip_below": skip_below,
         "span": LogisticModel.fit(SPAN_FEATURES, features, labels).to_json(),
         "refusal": LogisticModel.fit(REFUSAL_FEATURES, refusal_features, empty_labels).to_json(),
         "calibration": figures,

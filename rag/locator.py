@@ -78,6 +78,7 @@ class LocatorCard:
     sha256: str  # of the weights file
     trunk: str  # embedder whose embeddings and tokeniser are used
     prior: float  # logit per unit of coarse score
+    skip_below: float  # windows whose coarse score is below this share of the best one are not worth reading
     span: LogisticModel | None  # None: not calibrated yet, probabilities of the softmax are used
     refusal: LogisticModel | None
 
@@ -96,6 +97,7 @@ class LocatorCard:
                 content["sha256"],
                 content["trunk"],
                 content["prior"],
+                content["skip_below"],
                 **models,
             )
         except OSError as error:
@@ -184,14 +186,17 @@ class TrainedLocator:
         return self.read(question, hits).hits
 
     def read(self, question: str, hits: Sequence[Hit]) -> Reading:
-        """Read the first `top_windows` hits together."""
-        head, rest = list(hits[: self.settings.top_windows]), list(hits[self.settings.top_windows :])
-        head = [hit for hit in head if hit.chunk.text.strip()] if head else head
-        if not head or not question.strip():
+        """Read the first `top_windows` hits together, save those that the coarse search thinks hopeless."""
+        candidates = hits[: self.settings.top_windows]
+        least = self.card.skip_below * max((hit.score for hit in candidates), default=0.0)
+        worth_it = [hit.score >= least and bool(hit.chunk.text.strip()) for hit in candidates]
+        chosen = [hit for hit, reads in zip(candidates, worth_it, strict=True) if reads]
+        if not chosen or not question.strip():
             return Reading(list(hits), 1.0)
-        scores = self.network.score(question, [hit.chunk.text for hit in head], self._entries(question, head))
-        located, no_answer = self._interpret(head, scores)
-        return Reading(located + rest, no_answer)
+        scores = self.network.score(question, [hit.chunk.text for hit in chosen], self._entries(question, chosen))
+        located, no_answer = self._interpret(chosen, scores)
+        passed_over = [hit for hit, reads in zip(candidates, worth_it, strict=True) if not reads]
+        return Reading([*located, *passed_over, *hits[self.settings.top_windows :]], no_answer)
 
     def locate_document(
         self, question: str, document: str, *, on_progress: Callable[[int, int], None] | None = None,

@@ -494,6 +494,7 @@ def export(options: argparse.Namespace, weights: str = "average") -> None:
         "sha256": hashlib.sha256((options.export / WEIGHTS).read_bytes()).hexdigest(),
         "steps": saved["state"]["step"],
         "prior": 0.0,
+        "skip_below": 0.0,
         "span": None,
         "refusal": None,
     }
