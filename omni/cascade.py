@@ -148,7 +148,7 @@ def hear_and_answer(
     require_speech(transcript, "the recording")
     elapsed_ms = (time.perf_counter() - started) * 1000
     yield SpeechEvent(transcript=transcript)
-    voice = synthesiser or _Silence()
+    voice = synthesiser or Silence()
     for event in speak_answer(engine.stream(transcript.text, history=history), voice, rate=rate, cancel=cancel):
         if event.done:
             timings = {name: value + elapsed_ms for name, value in event.timings_ms.items()}
@@ -164,7 +164,9 @@ def require_speech(transcript: Transcript, label: str) -> None:
         )
 
 
-class _Silence:
+class Silence:
+    """The voice of an answer that is only read."""
+
     name = "none"
     sample_rate = 16_000
 

@@ -108,7 +108,10 @@ def check_sizes(
     speech_decoder: SpeechDecoder | None,
     vocoder: Vocoder | None,
 ) -> None:
-    """Raise ModelError naming the first two neighbours that do not fit together."""
+    """Raise ModelError naming the first two neighbours that do not fit together.
+
+    All sizes must be equal but one: a vocoder may know more units than the decoder says, never fewer.
+    """
     pairs: list[tuple[str, int, str, int]] = [
         ("front_end.n_mels", front_end.n_mels, "encoder.n_mels", encoder.n_mels),
         ("encoder.dim", encoder.dim, "adapter.input_dim", adapter.input_dim),
@@ -119,8 +122,8 @@ def check_sizes(
     if speech_decoder is not None and vocoder is not None and speech_decoder.n_units > vocoder.n_units:
         raise ModelError(
             f"these stages do not fit: speech_decoder.n_units is {speech_decoder.n_units}, "
-            f"vocoder.n_units is only {vocoder.n_units}",
-            remedy="Use the vocoder that was trained on the same units",
+            f"vocoder.n_units is only {vocoder.n_units}, so units from {vocoder.n_units} on would have no sound",
+            remedy="Use the vocoder that was trained on the same units (omni.vocoder)",
         )
     for left, left_size, right, right_size in pairs:
         if left_size != right_size:

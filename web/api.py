@@ -9,7 +9,7 @@ DELETE /api/workspaces/{workspace}/documents?document=NAME
 POST   /api/workspaces/{workspace}/example                       add the example document
 GET    /api/workspaces/{workspace}/page?document=&page=          what a page shows; /page/image: the sheet as JPEG
 POST   /api/workspaces/{workspace}/search                        {"question", "top_k"}
-POST   /api/workspaces/{workspace}/ask                           {"question", "history", "speak"} -> JSON lines
+POST   /api/workspaces/{workspace}/ask      {"question" or "recording", "history", "speak"} -> JSON lines
 POST   /api/workspaces/{workspace}/speak                         {"answer", "citations"} -> JSON lines of sound
 POST   /api/workspaces/{workspace}/transcribe                    a recording as the body -> {"text", "seconds"}
 """
@@ -210,9 +210,16 @@ def search(workspace: str, query: SearchQuery, assistant: Lectern) -> dict[str, 
 @router.post("/api/workspaces/{workspace}/ask")
 async def ask(workspace: str, query: Question, assistant: Lectern) -> StreamingResponse:
     await run_in_threadpool(assistant.workspace, workspace)
+    if len(query.recording) > MAX_RECORDING_BYTES:
+        raise too_long()
     return json_lines(
         lambda: speech.answer_events(
-            assistant, query.question, workspace, history=[(t[0], t[1]) for t in query.history], speak=query.speak
+            assistant,
+            query.question,
+            workspace,
+            history=[(t[0], t[1]) for t in query.history],
+            speak=query.speak,
+            recording=query.recording,
         )
     )
 
@@ -230,7 +237,7 @@ async def transcribe(workspace: str, request: Request, assistant: Lectern) -> di
     async for piece in request.stream():
         recording += piece
         if len(recording) > MAX_RECORDING_BYTES:
-            raise AudioError("the recording is too long", remedy="Ask in a few sentences")
+            raise too_long()
 
     def hear() -> dict[str, Any]:
         transcript = assistant.transcribe(load_audio(bytes(recording)), workspace)
@@ -240,6 +247,10 @@ async def transcribe(workspace: str, request: Request, assistant: Lectern) -> di
         return {"text": text, "seconds": round(transcript.seconds, 2)}
 
     return await run_in_threadpool(hear)
+
+
+def too_long() -> AudioError:
+    return AudioError("the recording is too long", remedy="Ask in a few sentences")
 
 
 def json_lines(make_events: Callable[[], Iterator[dict[str, Any]]]) -> StreamingResponse:

@@ -6,8 +6,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,20 @@ from core.errors import ModelError, UsageError
 from core.settings import Settings
 from omni.types import Waveform
 from rag.types import Answer
+
+if TYPE_CHECKING:
+    from omni.cascade import SpeechEvent
+    from web.wiring import Assistant
+
+
+@dataclass
+class Outcome:
+    """A question that has been answered, and when what was there, in ms from the start."""
+
+    answer: Answer
+    transcript: str | None = None  # of a recorded question
+    sound: Waveform | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 def ask_once(
@@ -38,39 +53,70 @@ def ask_once(
     started = time.perf_counter()
     assistant = build(settings)
     try:
-        transcript = None
-        transcribe_ms = 0.0
-        if audio is not None:
-            transcript = _hear(assistant, audio, workspace)
-            transcribe_ms = (time.perf_counter() - started) * 1000
-            question = transcript
-            if not as_json:
-                print(f"Heard: {transcript}", file=sys.stderr)
-        assert question is not None
-        events = assistant.stream(question, workspace)
-        timings = {"transcribe": transcribe_ms}
-        sound: Waveform | None = None
-        if speak is None:
-            answer = next(event.answer for event in events if event.answer is not None)
+        if assistant.uses_omni and (audio is not None or speak is not None):
+            outcome = _by_speech_model(assistant, question, audio, workspace, speak=speak is not None, started=started)
         else:
-            answer, sound, first_audio_ms = _speak(assistant, events, started)
-            timings["first_audio"] = first_audio_ms
-        timings = {**answer.timings_ms, **timings, "total": (time.perf_counter() - started) * 1000}
-        printed = _json(answer, timings, transcript=transcript, sound=sound, path=speak)
-        if speak is not None and sound is not None:
+            outcome = _by_cascade(assistant, question, audio, workspace, speak=speak is not None, started=started)
+        if speak is not None:
+            if outcome.sound is None:
+                raise ModelError("the voice said nothing", remedy=_OTHER_VOICE[settings.engine])
             from omni.audio import save_wav
 
-            save_wav(speak, sound)
+            save_wav(speak, outcome.sound)
+        outcome.timings_ms["total"] = (time.perf_counter() - started) * 1000
     finally:
         assistant.close()
+    if assistant.licence:
+        print(assistant.licence, file=sys.stderr)
     if as_json:
-        print(json.dumps(printed, ensure_ascii=False))
+        print(json.dumps(_json(outcome, path=speak), ensure_ascii=False))
     else:
-        _print(answer, speak)
+        _print(outcome, speak)
     return 0
 
 
-def _hear(assistant: Any, audio: Path, workspace: str) -> str:
+_OTHER_VOICE = {
+    "cascade": "Try another one with LECTERN_SPEECH__VOICE",
+    "omni": 'Ask again in other words, or set engine = "cascade"',
+}
+
+
+def _by_cascade(
+    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, *, speak: bool, started: float
+) -> Outcome:
+    """Hear, then answer, then say it: one part after the other, overlapping where they can."""
+    from omni.cascade import speak_answer
+
+    transcript = None
+    transcribe_ms = 0.0
+    if audio is not None:
+        question = transcript = _hear(assistant, audio, workspace)
+        transcribe_ms = (time.perf_counter() - started) * 1000
+    assert question is not None
+    events = assistant.stream(question, workspace)
+    if speak:
+        outcome = _collect(speak_answer(events, assistant.synthesiser(), rate=assistant.settings.speech.rate), started)
+    else:
+        outcome = Outcome(next(event.answer for event in events if event.answer is not None))
+    outcome.transcript = transcript
+    outcome.timings_ms = {**outcome.answer.timings_ms, "transcribe": transcribe_ms, **outcome.timings_ms}
+    return outcome
+
+
+def _by_speech_model(
+    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, *, speak: bool, started: float
+) -> Outcome:
+    """One model hears and answers; what it heard is written down beside it."""
+    from omni.audio import load_audio
+
+    asked = load_audio(audio) if audio is not None else question
+    assert asked is not None
+    outcome = _collect(assistant.converse(asked, workspace, speak=speak), started)
+    outcome.timings_ms = {**outcome.answer.timings_ms, "transcribe": 0.0, **outcome.timings_ms}
+    return outcome
+
+
+def _hear(assistant: Assistant, audio: Path, workspace: str) -> str:
     from omni.audio import load_audio
     from omni.cascade import require_speech
 
@@ -79,43 +125,45 @@ def _hear(assistant: Any, audio: Path, workspace: str) -> str:
     return transcript.text
 
 
-def _speak(assistant: Any, events: Iterator[Any], started: float) -> tuple[Answer, Waveform, float]:
-    """The answer, all its sound joined, and when the first of it was there, ms."""
-    from omni.cascade import speak_answer
-
+def _collect(events: Iterator[SpeechEvent], started: float) -> Outcome:
+    """The answer, all its sound joined, and when the first of it was there."""
     answer: Answer | None = None
+    transcript: str | None = None
     pieces: list[Waveform] = []
-    first_audio_ms = 0.0
-    for event in speak_answer(events, assistant.synthesiser(), rate=assistant.settings.speech.rate):
+    timings: dict[str, float] = {}
+    for event in events:
+        if event.transcript is not None:
+            transcript = event.transcript.text
+            timings["transcribe"] = (time.perf_counter() - started) * 1000
         if event.waveform is not None:
-            first_audio_ms = first_audio_ms or (time.perf_counter() - started) * 1000
+            timings.setdefault("first_audio", (time.perf_counter() - started) * 1000)
             pieces.append(event.waveform)
         answer = event.answer or answer
     assert answer is not None
-    if not pieces:
-        raise ModelError("the voice said nothing", remedy="Try another one with LECTERN_SPEECH__VOICE")
-    samples = np.concatenate([piece.samples for piece in pieces])
-    return answer, Waveform(samples, pieces[0].sample_rate), first_audio_ms
+    sound = Waveform(np.concatenate([p.samples for p in pieces]), pieces[0].sample_rate) if pieces else None
+    return Outcome(answer, transcript, sound, timings)
 
 
-def _json(
-    answer: Answer, timings_ms: dict[str, float], *, transcript: str | None, sound: Waveform | None, path: Path | None
-) -> dict[str, Any]:
+def _json(outcome: Outcome, *, path: Path | None) -> dict[str, Any]:
     from rag.output import answer_to_json
 
-    printed = {**answer_to_json(answer), "timings_ms": {name: round(ms, 1) for name, ms in timings_ms.items()}}
-    if transcript is not None:
-        printed["transcript"] = transcript
-    if sound is not None:
+    timings = {name: round(ms, 1) for name, ms in outcome.timings_ms.items()}
+    printed = {**answer_to_json(outcome.answer), "timings_ms": timings}
+    if outcome.transcript is not None:
+        printed["transcript"] = outcome.transcript
+    if outcome.sound is not None:
         printed["audio"] = {
             "path": str(path),
-            "sample_rate": sound.sample_rate,
-            "seconds": round(sound.seconds, 2),
+            "sample_rate": outcome.sound.sample_rate,
+            "seconds": round(outcome.sound.seconds, 2),
         }
     return printed
 
 
-def _print(answer: Answer, path: Path | None) -> None:
+def _print(outcome: Outcome, path: Path | None) -> None:
+    answer = outcome.answer
+    if outcome.transcript is not None:
+        print(f"Heard: {outcome.transcript}", file=sys.stderr)
     print(answer.text)
     if answer.citations:
         print()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import LecternError
 from ingest.types import DocumentInfo
@@ -21,9 +21,18 @@ class Request(BaseModel):
 
 
 class Question(Request):
-    question: str = Field(min_length=1, max_length=8000)
+    """A question in writing, or as a recording (a sound file in base64)."""
+
+    question: str = Field("", max_length=8000)
+    recording: Base64Bytes = b""
     history: list[tuple[Literal["user", "assistant"], str]] = Field([], max_length=60)
     speak: bool = False
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> Self:
+        if bool(self.question) == bool(self.recording):
+            raise ValueError("either a question or a recording is needed")
+        return self
 
 
 class SearchQuery(Request):

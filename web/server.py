@@ -54,7 +54,13 @@ def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
     add_error_answers(app)
     app.include_router(router)
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
-    page = build_page(example=EXAMPLE, suffixes=sorted(SUFFIXES), max_file_mb=assistant.settings.ingest.max_file_mb)
+    page = build_page(
+        example=EXAMPLE,
+        suffixes=sorted(SUFFIXES),
+        max_file_mb=assistant.settings.ingest.max_file_mb,
+        speech_model=assistant.uses_omni,
+        licence=assistant.licence,
+    )
     return gr.mount_gradio_app(
         app,
         page,

@@ -1,9 +1,11 @@
 """The events of an answer as the page receives them: text, citations, pieces of sound, the finished answer.
 
+{"type": "heard", "text"}                                    what a recorded question asked, before its answer
 {"type": "waking"}                                           models are still being loaded: this takes longer
 {"type": "text", "text"}                                     a piece of the answer
 {"type": "citation", "citation"}                             of a marker in the text so far
-{"type": "audio", "pcm", "sample_rate", "sentence", "citations"}    the latter two on a sentence's first piece only
+{"type": "audio", "pcm", "sample_rate", "sentence", "citations"}    the latter two on a sentence's first piece only,
+                                                             and never from the speech language model
 {"type": "answer", "answer"}                                 once; sound may still follow
 {"type": "silent", "error"}                                  the voice failed, the answer goes on in writing
 """
@@ -42,8 +44,14 @@ def answer_events(
     *,
     history: Sequence[tuple[str, str]] = (),
     speak: bool = False,
+    recording: bytes = b"",
 ) -> Iterator[dict[str, Any]]:
-    """Answer a question and, on wish, speak the answer while it is being written. Raises LecternError."""
+    """Answer a question and, on wish, speak the answer while it is being written. Raises LecternError.
+
+    `recording`: the question as a sound file, in place of `question`.
+    """
+    from omni.audio import load_audio
+    from omni.cascade import require_speech
     from rag.extractive import NOTHING_FOUND
 
     opened = assistant.workspace(workspace)
@@ -51,7 +59,17 @@ def answer_events(
         yield {"type": "waking"}
     sheets = _Sheets(opened)
     written = ""
-    for event in _events(assistant, assistant.stream(question, workspace, history=history), speak):
+    if assistant.uses_omni and (speak or recording):
+        asked = load_audio(recording) if recording else question
+        events = _one_model(assistant, asked, workspace, history=history, speak=speak)
+    else:
+        if recording:
+            transcript = assistant.transcribe(load_audio(recording), workspace)
+            require_speech(transcript, "the recording")
+            question = transcript.text
+            yield {"type": "heard", "text": question}
+        events = _events(assistant, assistant.stream(question, workspace, history=history), speak)
+    for event in events:
         if isinstance(event, dict):
             yield event
             continue
@@ -104,6 +122,25 @@ def _events(
                 yield {"type": "silent", "error": error_json(voice.problem)}
     finally:
         cancel.set()
+
+
+def _one_model(
+    assistant: Assistant, question: Waveform | str, workspace: str, *, history: Sequence[tuple[str, str]], speak: bool
+) -> Iterator[dict[str, Any] | AnswerEvent | SpeechEvent]:
+    """The same from the speech language model: its sound belongs to no sentence in particular."""
+    cancel = threading.Event()
+    events = assistant.converse(question, workspace, history=history, speak=speak, cancel=cancel)
+    try:
+        for event in events:
+            if event.transcript is not None:
+                yield {"type": "heard", "text": event.transcript.text}
+            elif event.waveform is not None:
+                yield audio_json(event.waveform)
+            else:
+                yield event
+    finally:
+        cancel.set()
+        events.close()  # type: ignore[attr-defined]  # frees the model for the next question at once
 
 
 class _Voice:

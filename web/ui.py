@@ -39,8 +39,13 @@ def region(module: str, label: str, **options: Any) -> gr.HTML:
     )
 
 
-def build_page(*, example: Example, suffixes: list[str], max_file_mb: int) -> gr.Blocks:
-    """The Blocks of the page. `suffixes`: what the file chooser offers; `max_file_mb`: the upload limit in MiB."""
+def build_page(
+    *, example: Example, suffixes: list[str], max_file_mb: int, speech_model: bool = False, licence: str = ""
+) -> gr.Blocks:
+    """The Blocks of the page. `suffixes`: what the file chooser offers; `max_file_mb`: the upload limit in MiB.
+
+    `speech_model`: recordings are answered as they are, not written down first; `licence`: terms that are shown.
+    """
     with (
         gr.Blocks(title="Lectern", analytics_enabled=False, fill_width=True, fill_height=True) as page,
         gr.Column(elem_id="lectern"),
@@ -52,6 +57,8 @@ def build_page(*, example: Example, suffixes: list[str], max_file_mb: int) -> gr
                 "conversation",
                 "Conversation",
                 example={"document": example.document, "title": example.title, "questions": list(example.questions)},
+                speechModel=speech_model,
+                licence=licence,
             )
             region("page_view", "Cited page")
     return page

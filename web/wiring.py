@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from core.errors import LecternError
 from core.settings import Settings
@@ -22,6 +22,8 @@ from web.inbox import Inbox
 
 if TYPE_CHECKING:
     from ingest.embedders import Embedder
+    from omni.cascade import SpeechEvent
+    from omni.engine import OmniEngine
     from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript, Waveform
     from rag.answer import AnswerEngine
     from rag.types import AnswerEvent
@@ -67,10 +69,16 @@ class Assistant:
         return self._once("workspace", name, make)
 
     def engine(self, workspace: str) -> AnswerEngine:
-        """The answer engine over a workspace."""
+        """The answer engine over a workspace; with `engine = "omni"` the speech language model writes its answers."""
         from rag.engine import build_engine
 
-        return self._once("engine", workspace, lambda: build_engine(self.workspace(workspace), self.settings))
+        def make() -> AnswerEngine:
+            answers = build_engine(self.workspace(workspace), self.settings)
+            if self.uses_omni:
+                answers.generator = self.omni()
+            return answers
+
+        return self._once("engine", workspace, make)
 
     def embedder(self) -> Embedder:
         """The process's one embedder."""
@@ -80,14 +88,39 @@ class Assistant:
         make = partial(load_embedder, settings.embedder, device=settings.device, threads=settings.threads)
         return self._once("embedder", "", make)
 
+    @property
+    def uses_omni(self) -> bool:
+        """Whether one speech language model takes the place of recogniser, generator and voice."""
+        return self.settings.engine == "omni"
+
+    @property
+    def licence(self) -> str:
+        """Terms of weights that not everyone may use, to be shown wherever they answer; else ""."""
+        if not self.uses_omni:
+            return ""
+        from omni.download import LICENCE
+
+        return LICENCE
+
+    def omni(self) -> OmniEngine:
+        """The speech language model of the settings. Raises ModelError if it is not there."""
+        from omni.engine import load_engine
+
+        return self._once("omni", "", lambda: load_engine(self.settings))
+
     def recogniser(self) -> SpeechRecogniser:
+        """The configured one; the speech language model where its Whisper is whole."""
         from omni.asr import load_recogniser
 
+        if self.uses_omni and self.omni().transcriber is not None:
+            return self.omni()
         return self._once("recogniser", "", lambda: load_recogniser(self.settings.speech, device=self.settings.device))
 
     def synthesiser(self) -> SpeechSynthesiser:
         from omni.tts import load_synthesiser
 
+        if self.uses_omni:
+            return cast("SpeechSynthesiser", self.omni())  # mypy: its rate cannot be set, as it is its vocoder's
         return self._once("synthesiser", "", lambda: load_synthesiser(self.settings.speech))
 
     def _once(self, kind: str, name: str, make: Callable[[], T]) -> T:
@@ -107,6 +140,42 @@ class Assistant:
     ) -> Iterator[AnswerEvent]:
         """Answer a question from a workspace, piece by piece."""
         return self.engine(workspace).stream(question, history=history)
+
+    def converse(
+        self,
+        question: Waveform | str,
+        workspace: str,
+        *,
+        history: Sequence[tuple[str, str]] = (),
+        speak: bool = True,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[SpeechEvent]:
+        """Answer through the speech language model, text and sound together; a recording conditions it as sound.
+
+        Only with `engine = "omni"`. Setting `cancel`, or closing the iterator, stops it before its next token.
+        """
+        from omni.cascade import Silence, hear_and_answer, speak_answer
+        from omni.engine import answer_aloud
+
+        omni, answers, rate = self.omni(), self.engine(workspace), self.settings.speech.rate
+        if not self.workspace(workspace).chunk_count() or (isinstance(question, str) and not question.strip()):
+            # Nothing to answer from, or nothing asked: said as ever, rather than left to what the model believes.
+            voice = self.synthesiser() if speak else Silence()
+            if isinstance(question, str):
+                return speak_answer(answers.stream(question), voice, rate=rate, cancel=cancel)
+            return hear_and_answer(question, self.recogniser(), answers, voice, rate=rate, cancel=cancel)
+        needs_ears = not isinstance(question, str) and omni.transcriber is None
+        return answer_aloud(
+            omni,
+            question,
+            answers,
+            history=history,
+            recogniser=self.recogniser() if needs_ears else None,
+            vocabulary=self._vocabulary(workspace) if needs_ears else (),
+            rate=rate,
+            speak=speak,
+            cancel=cancel,
+        )
 
     def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
         """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError."""
@@ -146,17 +215,21 @@ class Assistant:
         steps: list[Callable[[], object]] = [
             partial(self.engine, "default"),
             lambda: self.embedder().embed_query("warm up"),  # the first call takes longer than any later one
+            *([lambda: self.omni().warm_up()] if self.uses_omni else []),
             self.ready.set,
             self.synthesiser,
             self.recogniser,
         ]
+        told: set[str] = set()
         for step in steps:
             if self.closing.is_set():
                 return
             try:
                 step()
             except LecternError as error:  # told again, to the visitor, by what needs the part
-                log.warning("%s", error)
+                if str(error) not in told:  # several parts may miss the same model
+                    log.warning("%s", error)
+                told.add(str(error))
             except Exception:
                 log.exception("warming up")
         self.ready.set()

@@ -43,6 +43,14 @@ export const send = (method, address, body, options = {}) => request(address, { 
 export const postJson = (address, value, options = {}) =>
   send("POST", address, JSON.stringify(value), { headers: { "Content-Type": "application/json" }, ...options });
 
+// What is in a Blob, as JSON can carry it.
+export const base64 = (blob) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+  reader.onerror = () => reject(new Problem("The recording could not be read.", "Record it again."));
+  reader.readAsDataURL(blob);
+});
+
 // One JSON object per line, as it arrives.
 export async function* lines(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,6 +1,6 @@
 // Question and answer: typed or spoken questions in, streamed answers with their citations out, read aloud on wish.
 
-import { getJson, lines, postJson, Problem, send, url } from "./client.js";
+import { base64, getJson, lines, postJson, Problem, send, url } from "./client.js";
 import { h, icon, iconButton, notice, plural } from "./dom.js";
 import { Player } from "./player.js";
 import { MAX_SECONDS, Recorder } from "./recorder.js";
@@ -10,7 +10,7 @@ const HISTORY_TURNS = 6; // finished turns sent along with a question
 
 const duration = (ms) => (ms ? (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`) : "");
 
-export function mount(root, { example }) {
+export function mount(root, { example, speechModel = false, licence = "" }) {
   let turns = []; // finished: {question, answer}; kept in this tab only
   let running = null; // {abort, answered}: the answer in progress; answered: only its speech is still coming
   let recorder = null;
@@ -53,7 +53,8 @@ export function mount(root, { example }) {
   const submitButton = iconButton("send", "Send", () => (busy() ? running.abort() : submit()), { class: "lec-icon-button lec-send" });
   const composer = h("div", { class: "lec-composer" }, input, listening, h("div", { class: "lec-composer-tools" }, mic, sound, silence, hint, submitButton));
   root.replaceChildren(
-    h("div", { class: "lec-region-head" }, h("h2", {}, "Conversation"), clear), log, h("div", { class: "lec-foot" }, composer));
+    h("div", { class: "lec-region-head" }, h("h2", {}, "Conversation"), clear), log, h("div", { class: "lec-foot" }, composer,
+      licence ? h("p", { class: "lec-licence" }, licence) : null));
 
   function busy() {
     return running !== null && !running.answered;
@@ -144,7 +145,8 @@ export function mount(root, { example }) {
     ask(question);
   }
 
-  async function ask(question) {
+  // `recording`: the question as base64 of a sound file, in place of words.
+  async function ask(question, recording = "") {
     if (busy()) return;
     running?.abort(); // the last answer's speech gives way
     if (aloud) player.unlock();
@@ -153,7 +155,8 @@ export function mount(root, { example }) {
     if (!isNarrow()) input.focus({ preventScroll: true });
     const turn = { question, answer: null };
     const body = h("div", { class: "lec-answer", "aria-busy": "true" }, h("p", { class: "lec-thinking" }, "Looking through your documents", h("span", {}), h("span", {}), h("span", {})));
-    const element = h("article", { class: "lec-turn" }, h("p", { class: "lec-asked", dir: "auto" }, question), body);
+    const asked = h("p", { class: "lec-asked", dir: "auto" }, question || "Your recording");
+    const element = h("article", { class: "lec-turn" }, asked, body);
     log.append(element);
     toEnd();
     const controller = new AbortController();
@@ -172,12 +175,13 @@ export function mount(root, { example }) {
     };
     try {
       const history = turns.slice(-HISTORY_TURNS).flatMap((past) => [["user", past.question], ["assistant", past.answer.answer]]);
-      const response = await postJson(url("/ask"), { question, history, speak: aloud }, { signal: controller.signal });
+      const response = await postJson(url("/ask"), { ...(recording ? { recording } : { question }), history, speak: aloud }, { signal: controller.signal });
       for await (const event of lines(response)) {
         if (event.type === "waking") body.querySelector(".lec-thinking")?.firstChild.replaceWith("Waking up, which takes a moment after a start");
+        if (event.type === "heard") asked.textContent = turn.question = event.text;
         if (event.type === "text") text += event.text;
         if (event.type === "citation") citations.push(event.citation);
-        if (event.type === "audio" && aloud && running === mine) player.push(event);
+        if (event.type === "audio" && aloud && running === mine && speaking === turn) player.push(event); // null: told to be quiet
         if (event.type === "silent") hint.textContent = `${event.error.message} ${event.error.remedy}`;
         if (event.type === "error") throw new Problem(event.error.message, event.error.remedy);
         if (event.type === "answer") turn.answer = event.answer;
@@ -202,7 +206,7 @@ export function mount(root, { example }) {
       if (turn.answer) { /* only its speech is missing */ } else if (problem.name === "AbortError") {
         body.replaceChildren(h("p", { class: "lec-stopped" }, text ? `${text} …` : "", " Stopped."));
       } else if (problem instanceof Problem) {
-        body.replaceChildren(notice(problem, { retry: () => { element.remove(); ask(question); } }));
+        body.replaceChildren(notice(problem, { retry: () => { element.remove(); ask(question, recording); } }));
       } else throw problem;
     } finally {
       body.removeAttribute("aria-busy");
@@ -255,11 +259,13 @@ export function mount(root, { example }) {
     if (!partial) {
       parts.push(h("div", { class: "lec-answer-foot" },
         iconButton("sound", "Read this answer aloud", () => readAloud(turn), { class: "lec-icon-button lec-small" }),
-        h("span", {}, [refused ? "" : model === "extractive" ? "Quoted from your documents" : model, duration(timings?.total)].filter(Boolean).join(" · "))));
+        h("span", {}, [refused ? "" : modelName(model), duration(timings?.total)].filter(Boolean).join(" · "))));
     }
     body.replaceChildren(...parts);
     drawCurrent();
   }
+
+  const modelName = (model) => (model === "extractive" ? "Quoted from your documents" : model.startsWith("omni:") ? "Speech language model" : model);
 
   // Text with every [n] that has a citation made a button.
   function marked(text, citations, show) {
@@ -339,6 +345,14 @@ export function mount(root, { example }) {
   async function finishRecording() {
     const wav = closeRecording()?.stop();
     if (!wav) return;
+    if (speechModel) { // it hears the question itself; what it heard is shown with the answer
+      if (aloud) player.unlock();
+      try { await ask("", await base64(wav)); } catch (problem) {
+        if (!(problem instanceof Problem)) throw problem;
+        hint.textContent = `${problem.message} ${problem.remedy}`;
+      }
+      return;
+    }
     hint.textContent = "Writing down what you said…";
     mic.disabled = true;
     try {
