@@ -215,15 +215,14 @@ FACTS = (
 
 def script(source: Path, settings: Settings, short: bool) -> dict:
     """Facts of turn 1 told at turn 30, each in a talk of its own with 28 questions between, over one document."""
-    questions = json.loads(source.with_name("questions.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    records = [json.loads(line) for line in source.with_name("questions.jsonl").read_text("utf-8").splitlines()]
-    between = [r["question"] for r in records if r["corpus"] == source.stem][:28] or [questions["question"]] * 28
+    lines = source.with_name("questions.jsonl").read_text(encoding="utf-8").splitlines()
+    between = [r["question"] for r in map(json.loads, lines) if r["corpus"] == source.stem][:28]
     recalled = answered = 0
-    chosen = FACTS[:2] if short else FACTS
-    for number, (fact, question, wanted) in enumerate(chosen):
-        with Workspace.open(settings.home, f"script-{number}") as workspace:
-            ingest_paths(workspace, [source], settings=settings)
-            with Dialogue(workspace.path, build_engine(workspace, settings), settings.memory) as dialogue:
+    chosen = FACTS[:3] if short else FACTS
+    with Workspace.open(settings.home, "script") as workspace:
+        ingest_paths(workspace, [source], settings=settings)
+        with Dialogue(workspace.path, build_engine(workspace, settings), settings.memory) as dialogue:
+            for fact, question, wanted in chosen:
                 talk = dialogue.start()
                 list(talk.ask(fact))
                 turns = [{"question": q, "understood": q, "answer": "It says so.", "said": [Said(q)]} for q in between]
@@ -231,6 +230,7 @@ def script(source: Path, settings: Settings, short: bool) -> dict:
                 dialogue.memory.catch_up()
                 recalled += any(wanted in memory.text for memory in dialogue.memory.recall(question))
                 answered += wanted in list(talk.ask(question))[-1].answer.text  # type: ignore[union-attr]
+                talk.delete()
     share = 100 / len(chosen)
     return {"facts": len(chosen), "recalled_percent": recalled * share, "answered_percent": answered * share}
 

@@ -38,7 +38,10 @@ _BARE = re.compile(r"\b((?:[a-z][a-z-]{2,}\s+){0,2}[a-z][a-z-]{2,})\b")
 # Words at the beginning of a sentence that are capitalised only because they stand there.
 _OPENERS = STOP_WORDS | frozenset(
     [
+        "according",
         "although",
+        "based",
+        "until",
         "also",
         "another",
         "back",

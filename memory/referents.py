@@ -102,6 +102,8 @@ def referents(
 
 def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
     """What grammar says where the fit is too mild: "he" is a person if the talk has one, "it" is none."""
+    if pronoun and entry.kind in ("year", "number"):
+        return -4.0
     if pronoun in _HE:
         if _person(entry):
             return 1.5 if entry.named_for_who else 0.0
