@@ -3,9 +3,10 @@
     python -m benchmarks.voices [--short] [--sentences 200] [--voice auto]
 
 For the product's voice, its teacher flite (where the program is installed) and espeak-ng, in one run on one thread:
-word error rate (WER) of the plain recogniser, ms to the first sound, process CPU seconds per second of speech (RTF),
-the largest spectral flux where pieces meet against the largest elsewhere (1.05 or less: no seam is to be heard), and
-the size of the voice. No sentence is among those that the voice was trained on, nor made from the same patterns.
+word error rate (WER) of the plain recogniser, ms to the first sound, process CPU seconds per second of speech (RTF; not
+to be had for flite, which is another process), the largest spectral flux where pieces meet against the largest
+elsewhere (1.05 or less: no seam is to be heard), the size of the voice, and a MOS-like score (see
+`benchmarks.naturalness`). No sentence is among those that the voice was trained on, nor made from the same patterns.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.naturalness import load_dnsmos
 from core.errors import cli_main
 from core.runtime import stay_offline
 from core.settings import SpeechSettings
@@ -103,12 +105,15 @@ def seam_flux(pieces: list[np.ndarray]) -> float | None:
 
 
 def measure_voice(
-    stream: Callable[[str], Iterator[Waveform]], recogniser: SpeechRecogniser, sentences: list[str]
+    stream: Callable[[str], Iterator[Waveform]],
+    recogniser: SpeechRecogniser,
+    sentences: list[str],
+    dnsmos: Callable[[Waveform], dict[str, float]] | None = None,
 ) -> dict[str, float]:
     import jiwer
 
     list(stream("Warm up."))
-    first_ms, cpu_s, sound_s, flux, errors, words = [], 0.0, 0.0, [], 0, 0
+    first_ms, cpu_s, sound_s, flux, errors, words, sounds = [], 0.0, 0.0, [], 0, 0, []
     for sentence in sentences:
         said = spoken(sentence)
         cpu, wall = time.process_time(), time.perf_counter()
@@ -120,6 +125,7 @@ def measure_voice(
         flux.append(seam_flux([part.samples for part in parts]))
         sound = concatenate(parts)
         sound_s += sound.seconds
+        sounds.append(sound)
         heard = recogniser.transcribe(sound).text
         result = jiwer.process_words(" ".join(words_of(sentence)), " ".join(words_of(heard)))
         errors += result.substitutions + result.deletions + result.insertions
@@ -133,6 +139,7 @@ def measure_voice(
         "seam_flux_max": round(max(seams), 3) if seams else 0.0,
         "seam_flux_p50": round(float(np.median(seams)), 3) if seams else 0.0,
         "words": words,
+        **({f"mos_{name}": value for name, value in dnsmos(concatenate(sounds[:12])).items()} if dnsmos else {}),
     }
 
 
@@ -147,17 +154,22 @@ def compare(sentences: list[str], voice: str, *, only: str = "") -> dict[str, di
     else:
         print("the teacher is not measured: the program flite is not installed")
     voices["espeak"] = load_synthesiser(SpeechSettings(voice="espeak")).stream
+    dnsmos = load_dnsmos()
+    if dnsmos is None:
+        print("no MOS-like score: `pip install --no-deps speechmos onnxruntime` brings one")
     rows = {}
-    print(f"{len(sentences)} sentences\n{'':24}{'WER':>8}{'first p50':>12}{'p95':>8}{'RTF':>9}{'seams':>8}{'MB':>7}")
+    print(f"{len(sentences)} sentences")
+    print(f"{'':24}{'WER':>8}{'first p50':>12}{'p95':>8}{'RTF':>9}{'seams':>8}{'MB':>7}{'DNSMOS':>8}")
     for name, stream in voices.items():
         if only and only not in name:
             continue
-        rows[name] = row = measure_voice(stream, recogniser, sentences)
+        rows[name] = row = measure_voice(stream, recogniser, sentences, dnsmos)
         if name.startswith("lectern"):
             row["size_mb"] = round(voice_size() / 1e6, 1)
         print(
             f"{name:24}{row['wer']:6.1f} %{row['first_audio_ms_p50']:9.1f} ms{row['first_audio_ms_p95']:8.1f}"
-            f"{row['rtf_cpu']:9.4f}{row['seam_flux_max']:8.2f}{row.get('size_mb', 0):7.1f}",
+            f"{row['rtf_cpu']:9.4f}{row['seam_flux_max']:8.2f}{row.get('size_mb', 0):7.1f}"
+            f"{row.get('mos_overall', 0):8.2f}",
             flush=True,
         )
     return rows
