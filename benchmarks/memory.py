@@ -136,14 +136,20 @@ def squad_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:
                 question, answer = qa["question"].strip(), qa["answers"][0]["text"]
                 for entity in sorted(_CAPITALISED.findall(question), key=len, reverse=True):
                     earlier = [i for i, (q, _) in enumerate(asked) if entity in q]
-                    raw = re.sub(rf"(?:the )?{re.escape(entity)}(['’]s?)?(?!\w)",
-                                 lambda m, p=pronoun: _PRONOUNS[p] if m[1] else p, question, count=1)  # fmt: skip
+                    raw = _with_pronoun(question, entity, pronoun)
                     if earlier and entity not in raw:
                         last = earlier[-1]
                         found.append(FollowUp(raw, question, tuple(asked[max(0, last - 1) : last + 1]), (), name))
                         break
                 asked.append((question, answer))
     return random.Random(0).sample(found, min(limit, len(found)))
+
+
+def _with_pronoun(question: str, name: str, pronoun: str) -> str:
+    possessive = re.sub(rf"(?:the )?{re.escape(name)}['’]s?(?!\w)", _PRONOUNS[pronoun], question, count=1)
+    if possessive != question:
+        return possessive
+    return re.sub(rf"(?:the )?{re.escape(name)}(?!\w)", pronoun, question, count=1)
 
 
 def canard_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:

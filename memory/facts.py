@@ -31,10 +31,9 @@ _OWN = re.compile(
     re.I,
 )
 _CALL_ME = re.compile(r"^(?:call me|i am called|i'm called)\s+.{2,60}$", re.I)
-_I_DO = re.compile(
-    r"^(?:i|we)(?:\s+(?P<verb>live|work|prefer|moved|rent|own|use|need|want|like|have|speak|study|am|are|signed|bought|pay)\b|'m\b|'re\b|'ve\b)",
-    re.I,
-)
+# Only verbs that state: "I need the rent for 2020" asks, and a recogniser writes no question mark.
+_I_DO = re.compile(r"^(?:i|we)\s+(?P<verb>live|work|prefer|moved|rent|own|speak|study|signed|bought|sold)\b", re.I)
+_WONDERS = re.compile(r"(?:^|[,;]\s*|\s)(?:who|what|when|where|why|which|whose|how)[\s?.!]*$|\bquestion\b", re.I)
 _ASKS = re.compile(
     r"^(?:who|what|when|where|why|which|whose|whom|how|is|are|was|were|do|does|did|can|could|will|would|should|may|has|have"
     r"|tell|show|list|give|find|explain|describe|compare|summari[sz]e)\b",
@@ -63,20 +62,18 @@ def stated_fact(text: str) -> Said | None:
     bare = _LEAD.sub("", plain)
     kept = _REMEMBER.sub("", bare)
     told = kept != bare  # "remember that ...": kept whatever it says
-    if not kept or _WANTS.match(kept) or (_ASKS.match(kept) and not told):
+    if not kept or _WANTS.match(kept) or _WONDERS.search(kept) or (_ASKS.match(kept) and not told):
         return None
     if match := _MEANT.match(kept):
         return Said(kept, kind="fact", subject=f"meant {_head(match['what'])}")
     if _CALL_ME.match(kept):
         return Said(kept, kind="fact", subject="my name")
     if match := _OWN.match(kept):
-        subject = (
-            re.sub(r"^(?:our|the)\b", "my", match["subject"].lower())
-            if not match["subject"].lower().startswith("the")
-            else match["subject"].lower()
-        )
+        subject = re.sub(r"^our\b", "my", match["subject"].lower())
         if told or not subject.startswith("the "):
-            return Said(kept, kind="fact", subject=subject)
+            # "is called ..." and "is in ..." are told of one thing and do not contradict each other
+            aspect = re.match(r"(called|named|in|at|on|near|from|with|for|by)\s", match["value"], re.I)
+            return Said(kept, kind="fact", subject=f"{subject} {aspect[1].lower()}" if aspect else subject)
     if match := _I_DO.match(kept):
         verb = (match["verb"] or "").lower()
         return Said(kept, kind="fact", subject=f"i {verb}" if verb in _SINGLE_VALUED else "")

@@ -270,3 +270,42 @@ def _virtual_steps(store: DialogueStore, talk: Conversation) -> int:
     talk.understand("And the year before?")
     connection.set_progress_handler(None, 0)
     return steps * 10
+
+
+def test_a_statement_is_noted_and_told_when_asked(dialogue: Dialogue) -> None:
+    talk = dialogue.start()
+    noted = ask(talk, "My lawyer is Ingrid Vasquez.")
+    assert noted.model == "memory" and not noted.citations
+    ask(talk, "When does the lease end?")
+    told = ask(dialogue.start(), "Who is my lawyer?")  # another session of the same workspace
+    assert "Ingrid Vasquez" in told.text and told.recalled[0].session_id == talk.session_id
+    ask(talk, "My lawyer is Tom Okafor.")
+    assert "Okafor" in ask(talk, "Who is my lawyer?").text
+
+
+def test_saying_what_was_meant_asks_again_about_it(dialogue: Dialogue) -> None:
+    talk = dialogue.start()
+    ask(talk, "What was the rent?")
+    answer = ask(talk, "I mean the 2020 rent")
+    assert answer.understood == "What was the 2020 rent?"
+    assert "48,500" in answer.text
+    assert dialogue.store.facts()[0].text == "I mean the 2020 rent"
+
+
+def test_memory_can_be_switched_off_for_a_session(dialogue: Dialogue) -> None:
+    talk = dialogue.start()
+    talk.remember(False)
+    ask(talk, "My lawyer is Ingrid Vasquez.")
+    assert dialogue.store.memory_count() == 0
+    assert "Vasquez" not in ask(dialogue.start(), "Who is my lawyer?").text
+    assert len(talk.turns()) == 1  # the turn itself is kept
+
+
+def test_evidence_of_the_turn_before_stays_a_candidate(dialogue: Dialogue) -> None:
+    talk = dialogue.start()
+    cited = ask(talk, "What was the rent in 2021?").turn
+    assert cited is not None and cited.details["evidence"]
+    engine = talk._engine([cited])
+    found = {hit.chunk.chunk_id for hit in engine.retriever.search("xyzzy frobnicate")}
+    assert set(cited.details["evidence"]) <= found
+    assert dialogue.engine.retriever.extra == ()  # type: ignore[attr-defined]  # the shared engine is untouched
