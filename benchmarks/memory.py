@@ -8,7 +8,9 @@
           pronoun (he, she, it, they: whichever the paragraph uses most). History: the first question, one before it,
           and their answers. Is the paragraph found: as asked, as understood, as it stood (gold)?
  canard   people's follow-ups with their gold rewrites; what is to be found is the answer's text under its article's and
-          section's title, among the answers of all dialogues. Those for fitting memory/referents.py are left out
+          section's title, among the answers of all dialogues. Those for fitting memory/referents.py are left out.
+          Ours knows the article's title, as a talk knows the titles of what it cited; "untitled" has to do without,
+          and most of these dialogues never say what they are about
  script   thirty turns over one document; facts stated in turn 1 asked for in turn 30
  scale    recall over many stored turns (hashing embedder, real Chroma), and the time of turn 200 over turn 5
 
@@ -28,7 +30,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -333,6 +335,8 @@ def run(settings: Settings, data: Path, short: bool, only: Sequence[str], turns:
     if "canard" in only and (path := data / "canard" / "dev-half.json").is_file():
         found = canard_follow_ups(path, sources / "canard", 100 if short else 400)
         note("canard", follow_ups(found, sources / "canard", "follow-canard", settings, embedder))
+        untitled = [replace(item, topics=()) for item in found]
+        note("canard untitled", follow_ups(untitled, sources / "canard", "follow-canard", settings, embedder))
     if "script" in only and (path := data / "passages" / "state_of_the_union.md").is_file():
         with tempfile.TemporaryDirectory() as temporary:
             small = settings.model_copy(update={"home": Path(temporary)})
