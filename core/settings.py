@@ -83,7 +83,10 @@ class SpeechSettings(Piece):
     recogniser: str = Field(
         "pocketsphinx", description="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH"
     )
-    voice: str = Field("espeak", description="espeak[:VOICE] | transformers:ID_OR_PATH")
+    voice: str = Field(
+        "auto",
+        description="auto (the voice that ships, or espeak) | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH",
+    )
     rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate, 1 = normal")
     min_silence_ms: int = Field(500, ge=100, description="silence that ends a segment, ms")
 

@@ -31,11 +31,10 @@ _VERB_BEFORE = frozenset(
 _HOMOGRAPHS: dict[str, tuple[str, str]] = {
     "use": ("y uw1 s", "y uw1 z"),
     "live": ("l ay1 v", "l ih1 v"),
-    "houses": ("hh aw1 z ih z", "hh aw1 z ih z"),
+    "read": ("r eh1 d", "r iy1 d"),
     "produce": ("p r ow1 d uw s", "p r ax d uw1 s"),
     "record": ("r eh1 k er d", "r ax k ao1 r d"),
     "present": ("p r eh1 z ax n t", "p r iy z eh1 n t"),
-    "contract": ("k aa1 n t r ae k t", "k aa1 n t r ae k t"),
     "attribute": ("ae1 t r ax b y uw t", "ax t r ih1 b y uw t"),
     "estimate": ("eh1 s t ax m ax t", "eh1 s t ax m ey t"),
     "separate": ("s eh1 p er ax t", "s eh1 p er ey t"),
