@@ -365,7 +365,7 @@ def test_a_closed_workspace_says_so(settings: Settings) -> None:
 
 
 def test_texts_of_many_pages_do_not_pile_up_in_memory(settings: Settings, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("ingest.workspace._TEXT_CACHE_CHARACTERS", 5_000)
+    monkeypatch.setattr("ingest.workspace_connection._TEXT_CACHE_CHARACTERS", 5_000)
     for number in range(4):
         (tmp_path / f"{number}.txt").write_text(prose(number))
     with Workspace.open(settings.home) as workspace:

@@ -1,0 +1,85 @@
+"""What reading and writing a workspace stand on: a connection per thread, snapshots, transactions, counters."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import StoreError
+from ingest import lexical, schema
+from ingest.originals import Originals
+from ingest.text_cache import TextCache
+
+_TEXT_CACHE_CHARACTERS = 8_000_000
+
+
+class WorkspaceConnection:
+    def __init__(self, path: Path, name: str) -> None:
+        """Use `Workspace.open`."""
+        self.name = name
+        self.path = path
+        self.database = path / schema.DATABASE
+        self.originals = Originals(path / "files")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._texts = TextCache(_TEXT_CACHE_CHARACTERS)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = getattr(self._local, "connection", None)
+        if connection is None or self._closed:
+            if self._closed:
+                raise StoreError(f"workspace {self.name} has been closed", remedy="Open it again")
+            connection = schema.connect(self.database, create=True)
+            connection.row_factory = sqlite3.Row
+            with self._lock:
+                self._connections.append(connection)
+            self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with schema.translated(self.database), schema.snapshot(self._connection()) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, *, bump: bool = True) -> Iterator[sqlite3.Connection]:
+        with schema.translated(self.database), schema.transaction(self._connection()) as connection:
+            lexical.require_current(connection)
+            yield connection
+            if bump:
+                connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of what is searchable or embedded."""
+        return int(self._meta("version") or 0)
+
+    @property
+    def embedder_name(self) -> str | None:
+        """The embedder its vectors were made with; None before the first vector."""
+        return self._meta("embedder")
+
+    def _meta(self, key: str) -> str | None:
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row["value"] if row else None
+
+    @property
+    def derived(self) -> Path:
+        """Folder for what can be built again; a removal empties it."""
+        path = self.path / "derived"
+        with schema.translated(self.database):
+            path.mkdir(exist_ok=True)
+        return path
