@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -123,8 +124,28 @@ def run_cli(home: Path, *arguments: object, model: str = HASHING, **options: Any
     )
 
 
+def run_here(home: Path, *arguments: object, model: str = HASHING) -> subprocess.CompletedProcess[str]:
+    """What `run_cli` does, in this process: nothing is imported again. For all that needs no process of its own."""
+    from core.errors import cli_main
+    from ingest.__main__ import main
+
+    line = command(home, *arguments)
+    before, output, errors = dict(os.environ), io.StringIO(), io.StringIO()
+    try:
+        os.environ.update(environment(model))
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                status = cli_main(lambda: main(line[3:]))
+            except SystemExit as end:  # argparse: --help and its own errors
+                status = int(end.code or 0)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return subprocess.CompletedProcess(line, status, output.getvalue(), errors.getvalue())
+
+
 def run_json(home: Path, *arguments: object, status: int = 0) -> dict[str, Any]:
-    done = run_cli(home, *arguments, "--json")
+    done = run_here(home, *arguments, "--json")
     assert done.returncode == status, done.stderr
     return json.loads(done.stdout)
 

@@ -11,10 +11,11 @@ from pypdf.generic import RectangleObject
 from reportlab.pdfgen.canvas import Canvas
 
 PAGE = (612.0, 792.0)
-WORDS = (
+_TEXT = (
     "lease tenant landlord premises rent notice party term repair insurance payment clause deposit building access "
     "period interest damage consent written agreement commence deliver maintain obligation schedule annual month"
-).split()
+)
+WORDS = _TEXT.split()
 
 
 def prose(seed: int, words: int) -> list[str]:
@@ -57,7 +58,9 @@ def make_pdf(path: Path, pages: Sequence[Callable[[Canvas], None]], size: tuple[
     return path
 
 
-def turned(source: Path, target: Path, *, degrees: int = 0, crop: tuple[float, float, float, float] | None = None) -> Path:
+def turned(
+    source: Path, target: Path, *, degrees: int = 0, crop: tuple[float, float, float, float] | None = None
+) -> Path:
     """A copy with /Rotate and a crop box on every page."""
     writer = pypdf.PdfWriter(clone_from=source)
     for page in writer.pages:

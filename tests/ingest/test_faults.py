@@ -38,7 +38,7 @@ HANDLERS = "tests.ingest.handlers"
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("faults") / "docs", files=10)
+    return write_corpus(tmp_path_factory.mktemp("faults") / "docs", files=8)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_killed_at_random_moments_a_rerun_ends_where_a_clean_run_does(corpus: Pa
     dice = random.Random(7)
     home = tmp_path / "home"
     added: dict[str, str] = {}
-    for _ in range(5):
+    for _ in range(3):
         process = start_cli(home, corpus)
         time.sleep(dice.uniform(0.15, 1.0) * duration)
         process.send_signal(signal.SIGKILL)
@@ -109,7 +109,7 @@ def test_killed_as_soon_as_something_is_stored_nothing_half_is_searchable(corpus
     expected, _ = clean
     home = tmp_path / "home"
     database = home / "workspaces" / "default" / DATABASE
-    for threshold in (1, 4, 9):
+    for threshold in (1, 7):
         process = start_cli(home, corpus)
         while process.poll() is None:
             if database.exists():
