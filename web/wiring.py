@@ -42,6 +42,7 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
+        self._told: set[str] = set()  # warnings of the background
         self._to_learn: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.inbox = Inbox(
             settings.home,
@@ -204,12 +205,7 @@ class Assistant:
         """First the models; then, whenever a workspace has settled, the words that are to be heard there."""
         self._warm_up()
         while (workspace := self._to_learn.get()) is not None and not self.closing.is_set():
-            try:
-                self._learn_words(workspace)
-            except LecternError as error:
-                log.warning("%s", error)
-            except Exception:
-                log.exception("learning the words of workspace %s", workspace)
+            self._try(partial(self._learn_words, workspace), f"learning the words of workspace {workspace}")
 
     def _warm_up(self) -> None:
         steps: list[Callable[[], object]] = [
@@ -220,19 +216,22 @@ class Assistant:
             self.synthesiser,
             self.recogniser,
         ]
-        told: set[str] = set()
         for step in steps:
             if self.closing.is_set():
                 return
-            try:
-                step()
-            except LecternError as error:  # told again, to the visitor, by what needs the part
-                if str(error) not in told:  # several parts may miss the same model
-                    log.warning("%s", error)
-                told.add(str(error))
-            except Exception:
-                log.exception("warming up")
+            self._try(step, "warming up")
         self.ready.set()
+
+    def _try(self, step: Callable[[], object], doing: str) -> None:
+        """Prepare something; a failure is told in the log, and again to the visitor by what needs the part."""
+        try:
+            step()
+        except LecternError as error:
+            if str(error) not in self._told:  # several parts may miss the same model
+                log.warning("%s", error)
+            self._told.add(str(error))
+        except Exception:
+            log.exception("%s", doing)
 
     def close(self) -> None:
         """Let the workers finish what they have in hand, then close the workspaces."""

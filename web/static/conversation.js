@@ -90,7 +90,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     const ready = state.documents.filter(({ status }) => status !== "failed");
     const hasExample = ready.some(({ name }) => name === example.document);
     const offer = !ready.length || hasExample;
-    welcome.replaceChildren(
+    welcome.replaceChildren(...[
       h("p", { class: "lec-welcome-title" }, "Ask your documents."),
       h("p", { class: "lec-welcome-text" }, ready.length
         ? `${plural(ready.length, "document")} at hand. Every answer quotes your own pages and shows you where.`
@@ -99,7 +99,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
         h("p", {}, hasExample ? "Questions about the example" : `Or try the example: ${example.title}`),
         h("ul", {}, example.questions.map((question) => h("li", {}, h("button", {
           type: "button", class: "lec-example-question", onclick: () => askExample(question),
-        }, question))))) : null);
+        }, question))))) : null].filter(Boolean)); // replaceChildren writes "null" for null
     if (!turns.length && !running) log.replaceChildren(welcome);
   }
 
