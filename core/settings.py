@@ -85,7 +85,7 @@ class SpeechSettings(Piece):
     )
     voice: str = Field(
         "auto",
-        description="auto (the voice that ships, or espeak) | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH",
+        description="auto (the one shipped, or espeak) | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH",
     )
     rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate, 1 = normal")
     min_silence_ms: int = Field(500, ge=100, description="silence that ends a segment, ms")

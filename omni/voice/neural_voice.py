@@ -86,7 +86,10 @@ class NeuralVoice:
                 f"the voice in {folder} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0][:160]}",
                 remedy="Restore models/voice with `git checkout models/voice`, or set speech.voice to espeak",
             ) from error
-        return cls(FrontEnd(lexicon), decoder, vocoder, head, name=f"lectern:{config['speaker']}", fallback=fallback)
+        voice = cls(FrontEnd(lexicon), decoder, vocoder, head, name=f"lectern:{config['speaker']}", fallback=fallback)
+        for _ in voice.stream("Hello."):  # the first sentence should not pay for what torch sets up at first use
+            pass
+        return voice
 
     def stream(self, text: str, *, rate: float = 1.0) -> Iterator[Waveform]:
         """Pieces of 0.15 to 0.5 s; rate 0.7 to 1.5 changes durations, not pitch. Any text speaks."""
