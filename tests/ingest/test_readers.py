@@ -111,7 +111,7 @@ def test_a_truncated_pdf_gives_what_can_be_recovered_and_says_so(tmp_path: Path)
     assert recovered >= 1
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_damaged_pdfs_are_read_or_refused_never_crash(pdf_bytes: bytes, tmp_path_factory, data) -> None:
     damaged = bytearray(pdf_bytes)
