@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rag.calibrate_locator")  # also when run with -m
 PRIORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-SKIPS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+SKIPS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 SKIP_LOSS = 0.002  # F1 that may be lost by not reading windows
 PER_READ = 8  # candidates of a read that the span model is fitted on
 

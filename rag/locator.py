@@ -360,7 +360,6 @@ class _Network:
         from safetensors.torch import load_file
 
         from core.runtime import resolve_device
-        from ingest.embedders import _pick_dtype  # one rule for what this CPU computes in
         from rag.reading import load_tokenizer
         from rag.sliding_window import LocatorConfig, SlidingWindowReader
 
@@ -376,8 +375,8 @@ class _Network:
         trunk = trunk_folder(card.trunk)
         with torch.device("meta"):
             model = SlidingWindowReader(self.config, layer)
-        dtype = _pick_dtype(settings.embedder.dtype, self.device)
         state = embedding_state(card.trunk, trunk, settings)
+        dtype = state["word.weight"].dtype  # the embedder has found out what this machine computes in quickly
         try:
             state.update(load_file(folder / WEIGHTS))
             state = {k: v if v.dtype == dtype else v.to(dtype) for k, v in state.items()}

@@ -387,6 +387,10 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     remembered = set(articles[:MEMORY_ARTICLES].tolist())
     with_memory = np.array([i for i in order if data.article_of[data.questions[i].paragraph] in remembered])
     model = build_model(LocatorConfig(), options.trunk, options.memory).to(device).train()
+    if options.start:
+        from safetensors.torch import load_file
+
+        model.load_state_dict({k: v.float() for k, v in load_file(options.start / WEIGHTS).items()}, strict=False)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     fresh = [p for name, p in named if not name.startswith("layers.")]
     trunk = [p for name, p in named if name.startswith("layers.")]
@@ -515,6 +519,7 @@ def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     budget.add_argument("--until", help="HH:MM: spend the time until then")
     budget.add_argument("--export", type=Path, help="write the checkpoint in --out as a locator folder, and end")
     parser.add_argument("--weights", choices=("average", "model"), default="average", help="which of them to export")
+    parser.add_argument("--start", type=Path, help="folder of a locator whose weights to go on from")
     parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate of the trunk")
     parser.add_argument("--head-rate", type=float, default=1e-3, help="peak learning rate of heads, globals, memory")
     parser.add_argument("--dev", type=int, default=200, help="held-out questions of the learning curve")
