@@ -4,7 +4,8 @@
     vectors = encoder([[101, 7592, 102], [101, 102]])           # (n, dim) float32 unit vectors, rows as given
 
 The default embedder runs through this instead of sentence-transformers: a process that embeds imports neither that nor
-transformers (4.6 of 6.4 CPU seconds), queries, keys and values are one matrix product, and GELU happens inside another.
+transformers (2.8 instead of 6.1 CPU seconds to its first vector, 450 instead of 610 MiB), queries, keys and values are
+one matrix product, and GELU happens inside another.
 
 Not covered, left to sentence-transformers: other architectures, other pooling than the mean, further modules.
 Architecture: Devlin et al., NAACL 2019 (post-norm transformer); pooling: Reimers and Gurevych, EMNLP 2019.

@@ -49,6 +49,8 @@ def load_handler(factory: str, arguments: tuple[Any, ...]) -> Handler:
 
 
 def main() -> None:
+    if hasattr(os, "nice"):
+        os.nice(5)  # bulk work gives way to the questions that a server answers meanwhile
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
     inlet = sys.stdin.buffer
     outlet = os.fdopen(os.dup(1), "wb")

@@ -190,12 +190,15 @@ class Inbox:
         self.embed(upload.workspace)
 
     def _embed_all(self) -> None:
-        from ingest.pipeline import embed_pending
+        from ingest.embedding import embed_pending, embed_workspace, worth_processes
 
         while (name := self._to_embed.get()) is not None and not self._stop.is_set():
             try:
                 workspace = self._open_workspace(name)
-                if workspace.pending_count():  # else the embedder need not be loaded
+                pending = workspace.pending_count()
+                if worth_processes(self.settings, pending):  # this process stays free to answer questions
+                    embed_workspace(workspace, self.settings, stop=self._stop)
+                elif pending:  # else the embedder need not be loaded
                     embed_pending(workspace, self._embedder(), stop=self._stop)
                 if not self._stop.is_set() and self._to_embed.empty():
                     self._settled(name)
