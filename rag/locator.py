@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
-SPAN_FEATURES = ("span", "sentence", "answerable", "margin")  # log-probabilities, see `_features`
-REFUSAL_FEATURES = ("null_span", "null_sentence", "best")
+# Log-odds: of the span and of its sentence among all that was read, and of there being an answer.
+SPAN_FEATURES = ("span", "sentence", "answerable")
+REFUSAL_FEATURES = ("null_span", "null_sentence", "best")  # log-odds of no answer by two heads; of the best span
+_ODDS = 12.0
 _CANDIDATES = 40  # spans taken from a read before they are grouped by sentence
 _GROUP = 16  # windows a step of a deep read: what progress and cancelling wait for
 _FINALISTS = 8  # windows that a deep read reads again, together
@@ -91,6 +93,10 @@ class LocatorCard:
             models = {
                 key: LogisticModel.from_json(content[key]) if content.get(key) else None for key in ("span", "refusal")
             }
+            for key, names in (("span", SPAN_FEATURES), ("refusal", REFUSAL_FEATURES)):
+                model = models[key]
+                if model is not None and model.features != names:
+                    raise ValueError(f"{key} is fitted on {model.features}, not {names}")
             card = cls(
                 content["architecture"],
                 content["memory"],
@@ -245,10 +251,12 @@ class TrainedLocator:
         probabilities = (
             self.card.span.probabilities(np.array([c.features for c in candidates]))
             if self.card.span and candidates
-            else np.array([math.exp(c.features[0]) for c in candidates])
+            else np.array([c.probability for c in candidates])
         )
         no_answer = float(
-            self.card.refusal.probabilities(np.array([refusal]))[0] if self.card.refusal else math.exp(refusal[0])
+            self.card.refusal.probabilities(np.array([refusal]))[0]
+            if self.card.refusal
+            else 1 / (1 + math.exp(-refusal[0]))
         )
         spans: dict[int, list[Span]] = {}
         places: set[tuple[str, int, int]] = set()
@@ -283,6 +291,7 @@ class Candidate:
     end: int
     sentence: tuple[int, int]
     features: tuple[float, ...]  # SPAN_FEATURES
+    probability: float  # as the softmax says, before calibration
 
 
 @dataclass(frozen=True)
@@ -315,23 +324,21 @@ def candidate_spans(scores: Scores, priors: np.ndarray, count: int) -> tuple[lis
 
     bias = torch.tensor(priors, dtype=torch.float32)[scores.passages][:, None]  # (W, 1)
 
-    def total(column: int) -> tuple[Any, float]:
-        logits = (scores.tokens[..., column] + bias).masked_fill(~scores.text, -1e4).flatten()
-        everything = torch.cat([logits, scores.null[column, None]]).logsumexp(0)
-        return everything, float(scores.null[column] - everything)
+    def total(column: int) -> tuple[float, float]:
+        """log Z over the text, and log P(null) of a head."""
+        text = float((scores.tokens[..., column] + bias).masked_fill(~scores.text, -1e4).logsumexp((0, 1)))
+        null = float(scores.null[column])
+        return text, -math.log1p(math.exp(min(text - null, 700.0)))
 
     start_total, start_null = total(0)
     end_total, end_null = total(1)
     relevance = scores.tokens[..., 2] + bias
     sentences = sentence_logits(relevance[None], scores.sentences[None], int(scores.sentences.max()) + 1)[0]
-    sentence_total = torch.cat([sentences, scores.null[2, None]]).logsumexp(0)
-    null_span, null_sentence = (start_null + end_null) / 2, float(scores.null[2] - sentence_total)
+    sentence_total = float(sentences.logsumexp(0))
+    null_span = (start_null + end_null) / 2
+    null_sentence = -math.log1p(math.exp(min(sentence_total - float(scores.null[2]), 700.0)))
     ranges = [sentence_spans(source) for source in scores.sources]
     best = scores.best_spans(count, bias)
-    if not best:
-        return [], (null_span, null_sentence, -20.0)
-    floor = -20.0  # keeps the features of hopeless spans within the range the logistic model was fitted on
-    top = best[0].logit
     found = []
     for span in best:
         passage = scores.passages[span.window]
@@ -341,14 +348,18 @@ def candidate_spans(scores: Scores, priors: np.ndarray, count: int) -> tuple[lis
         inside = [r for r in ranges[passage] if r[0] < end and r[1] > start]
         sentence = (min(inside[0][0], start), max(inside[-1][1], end)) if inside else (start, end)
         number = int(scores.sentences[span.window, span.start])
-        features = (
-            max(floor, span.logit - float(start_total) - float(end_total)),
-            max(floor, float(sentences[number] - sentence_total)),
-            math.log(max(1e-6, 1 - math.exp(min(0.0, null_span)))),
-            max(floor, span.logit - top),
-        )
-        found.append(Candidate(passage, start, end, sentence, features))
-    return found, (max(floor, null_span), max(floor, null_sentence), found[0].features[0])
+        log_p = span.logit - start_total - end_total
+        features = (_log_odds(log_p), _log_odds(float(sentences[number]) - sentence_total), -_log_odds(null_span))
+        probability = math.exp(min(0.0, log_p)) * (1 - math.exp(start_null)) * (1 - math.exp(end_null))
+        found.append(Candidate(passage, start, end, sentence, features, probability))
+    certainty = found[0].features[0] if found else -_ODDS
+    return found, (_log_odds(null_span), _log_odds(null_sentence), certainty)
+
+
+def _log_odds(log_p: float) -> float:
+    """log(p / (1 - p)) of log p, kept within the range that logistic models are fitted on."""
+    log_p = min(log_p, -1e-9)
+    return max(-_ODDS, min(_ODDS, log_p - math.log(-math.expm1(log_p))))
 
 
 class _Network:
