@@ -138,12 +138,32 @@ class AnswerEngine:
             yield draft.event(blocked)
             yield draft.finish(self._model_name, refused=True)
             return
-        features = support_features(_searchable(question), draft.hits, self.workspace, self.embedder)
-        draft.confidence = self.weights.refusal.probability(features)
+        draft.confidence = self._confidence(question, draft.hits)
+        if draft.confidence < self.weights.threshold or not any(hit.spans for hit in draft.hits):
+            self._look_again(draft)
         if self.generator is None:
             yield from self._quote(draft)
         else:
             yield from self._write(draft, self.generator, history)
+
+    def _confidence(self, question: str, hits: Sequence[Hit]) -> float:
+        features = support_features(_searchable(question), hits, self.workspace, self.embedder)
+        return self.weights.refusal.probability(features)
+
+    def _look_again(self, draft: _Draft) -> None:
+        """Before refusing, ask for whole sentences: "What did she say about prices?" has no few words for an answer.
+
+        A locator of exact words may carry one of sentences (rag/locator.py); the better supported reading stands.
+        """
+        sentences: Locator | None = getattr(self.locator, "sentences", None)
+        if sentences is None:
+            return
+        started = time.perf_counter()
+        hits = [self.boxed(hit) for hit in sentences.locate(_searchable(draft.question), draft.hits)]
+        confidence = self._confidence(draft.question, hits)
+        if confidence > draft.confidence or not any(hit.spans for hit in draft.hits):
+            draft.hits, draft.confidence = hits, confidence
+        draft.timings_ms["fine"] += _ms(started)
 
     @property
     def _model_name(self) -> str:

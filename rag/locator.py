@@ -47,7 +47,6 @@ _ODDS = 12.0
 _CANDIDATES = 40  # spans taken from a read before they are grouped by sentence
 _GROUP = 16  # windows a step of a deep read: what progress and cancelling wait for
 _FINALISTS = 8  # windows that a deep read reads again, together
-UNSURE = 0.15  # best span probability below which sentences are a better answer than a few words
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -131,7 +130,7 @@ def load_locator(
     """The locator in `folder`, its files checked, its network loaded at the first question. Raises ModelError.
 
     With a `workspace` (ingest.workspace.Workspace) it can read deep, and the sentence locator takes questions about
-    figures in tables and those that the reader is unsure of.
+    figures in tables, which it knows.
     """
     settings = settings or Settings()
     card = LocatorCard.load(folder)
@@ -172,8 +171,9 @@ class TrainedLocator:
         self, folder: Path, card: LocatorCard, *, workspace: ChunkSource | None = None,
         settings: Settings | None = None, entries: EntrySource | None = None, sentences: Locator | None = None,
     ) -> None:  # fmt: skip
-        """`sentences`: locates what the reader was not trained for: figures in tables, text that is not alphabetic,
-        and what no few words answer ("What did she say about prices?"), where the reader finds nothing sure.
+        """`sentences`: locates what the reader was not trained for: figures in tables, text that is not alphabetic.
+
+        The answer engine also asks it before refusing: not every question is answered by a few words.
         """
         self.folder, self.card, self.workspace, self.entries = folder, card, workspace, entries
         self.sentences = sentences
@@ -192,13 +192,9 @@ class TrainedLocator:
 
     def locate(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
         """The hits with their spans, hits in the order of their best spans; those beyond `top_windows` are not read."""
-        if self.sentences is None:
-            return self.read(question, hits).hits
-        if understand(question).metric or _CJK.search(question):
+        if self.sentences is not None and (understand(question).metric or _CJK.search(question)):
             return self.sentences.locate(question, hits)
-        located = self.read(question, hits).hits
-        surest = max((span.score for hit in located for span in hit.spans), default=0.0)
-        return located if surest >= UNSURE else self.sentences.locate(question, hits)
+        return self.read(question, hits).hits
 
     def read(self, question: str, hits: Sequence[Hit]) -> Reading:
         """Read the first `top_windows` hits together, save those that the coarse search thinks hopeless."""

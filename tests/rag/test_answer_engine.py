@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ingest.workspace import Workspace
 from rag.answer import EMPTY_QUESTION, NO_DOCUMENTS, AnswerEngine
 from rag.engine import build_engine
 from rag.extractive import NOTHING_FOUND
-from rag.types import Answer
+from rag.types import Answer, Hit, Locator
 
 FILES = {
     "lease.md": """# Lease of 14 Harbour Street
@@ -198,6 +199,26 @@ def test_search_gives_spans_and_timings(engine: AnswerEngine, workspace: Workspa
     assert 0 < len(hits) <= 5 and {"embed", "coarse", "fine", "total"} <= timings.keys()
     span = hits[0].spans[0]
     assert "1931" in span.text and workspace.page(span.document, span.page).text[span.start : span.end] == span.text
+
+
+class FindsLittle:
+    """A locator of exact words that finds hardly anything, and knows one of sentences."""
+
+    name = "little"
+
+    def __init__(self, sentences: Locator) -> None:
+        self.sentences = sentences
+
+    def locate(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        return [replace(hit, spans=()) for hit in hits]
+
+
+def test_before_refusing_the_sentences_are_asked(engine: AnswerEngine, workspace: Workspace) -> None:
+    second = AnswerEngine(engine.retriever, FindsLittle(engine.locator), workspace=workspace, embedder=engine.embedder)
+    answer = second.answer("Why does the landlord repair the roof?")
+    assert not answer.refused
+    assert "belong to the building" in answer.text
+    assert second.answer("Who won the chess championship in Reykjavik?").refused
 
 
 def test_a_locator_folder_that_does_not_load_is_an_error_that_names_it(workspace: Workspace, tmp_path: Path) -> None:

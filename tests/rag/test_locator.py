@@ -317,10 +317,10 @@ def test_the_shipped_locator_finds_the_exact_words():
         assert reading.no_answer < elsewhere.no_answer
 
 
-class Tables:
+class Sentences:
     """A locator that only says that it was asked."""
 
-    name = "tables"
+    name = "sentences"
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -330,13 +330,13 @@ class Tables:
         return []
 
 
-def test_figures_and_other_scripts_go_to_the_locator_that_knows_them(locator: TrainedLocator):
-    tables = Tables()
-    routing = TrainedLocator(locator.folder, locator.card, tables=tables)
+def test_figures_and_other_scripts_go_to_sentences(locator: TrainedLocator):
+    sentences = Sentences()
+    routing = TrainedLocator(locator.folder, locator.card, sentences=sentences)
     figures = ["What is the FY2022 quick ratio of Acme?", "仓库的租约什么时候结束?"]
     for question in [*figures, "When does the lease end?"]:
         routing.locate(question, hits_of())
-    assert tables.asked == figures
+    assert sentences.asked == figures
 
 
 def test_widened_spans_are_the_sentences_of_the_page(locator: TrainedLocator):
