@@ -118,7 +118,7 @@ def test_pages_turn_and_citations_are_reached_by_keyboard(open_page: Callable[..
     add(page, lease)
     wait_readable(page, lease.name)
     answer = ask(page, QUESTION)
-    page.wait_for_selector(".lec-mark")
+    page.wait_for_selector(".lec-stage:not([aria-busy]) .lec-mark")  # drawn whole, scrolled into view
     page.click("button[aria-label='Next page']")
     page.wait_for_function("document.querySelector('.lec-page-number').textContent === '3 / 3'")
     assert page.locator(".lec-mark").count() == 0
