@@ -31,11 +31,20 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Hypothesis:
+    """Another reading of the same sound."""
+
+    text: str
+    score: float = 0.0  # log-probability, comparable inside one list
+
+
+@dataclass(frozen=True)
 class Transcript:
     text: str
     segments: tuple[Segment, ...]
     seconds: float  # length of the recording
     confidence: float = 0.0  # 0..1, 0 if the recogniser has none
+    hypotheses: tuple[Hypothesis, ...] = ()  # n-best of the whole, best first, `text` among them; may be empty
 
 
 @runtime_checkable
@@ -44,6 +53,35 @@ class SpeechRecogniser(Protocol):
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """Recognise speech of any length and rate; `vocabulary`: words of the documents, a hint."""
+        ...
+
+
+class RecognitionSession(Protocol):
+    """One utterance being heard. Used by one thread at a time, not always the same one; several may be open at once."""
+
+    def accept(self, samples: np.ndarray) -> None:
+        """Hear (n,) float32 at 16 kHz, any n; decodes as far as it goes, so that `finish` has little left to do."""
+        ...
+
+    def partial(self) -> str:
+        """What has been understood so far; its last words may still change. Cheap: decodes nothing."""
+        ...
+
+    def finish(self) -> Transcript:
+        """The utterance has ended: the final transcript with its hypotheses. The session cannot be used any more."""
+        ...
+
+    def close(self) -> None:
+        """Give the utterance up without a transcript; harmless after `finish`."""
+        ...
+
+
+@runtime_checkable
+class StreamingRecogniser(SpeechRecogniser, Protocol):
+    """A recogniser that decodes while somebody speaks; others are heard as a whole at the end of the turn."""
+
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
+        """Begin an utterance. The caller has found the speech (omni.vad): no silence is searched for in it."""
         ...
 
 
