@@ -67,6 +67,13 @@ class RecognitionSession(Protocol):
         """What has been understood so far; its last words may still change. Cheap: decodes nothing."""
         ...
 
+    def pause(self) -> Transcript:
+        """The speaker is silent, perhaps for good: do now what `finish` would do and return its transcript.
+
+        `accept` may follow all the same and makes this transcript void. `finish` right after it costs nothing.
+        """
+        ...
+
     def finish(self) -> Transcript:
         """The utterance has ended: the final transcript with its hypotheses. The session cannot be used any more."""
         ...
