@@ -40,6 +40,13 @@ class Guard:
         self.local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            headers = Headers(scope=scope)
+            # A browser lets any site open a WebSocket anywhere: its Origin, which a handshake always has, is all there is.
+            if (self.local_only and not is_loopback(headers.get("host", ""))) or is_foreign(headers):
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})  # before it was accepted: HTTP 403
+                return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
