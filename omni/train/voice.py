@@ -48,6 +48,7 @@ from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, positions
 
 N_UNITS = 480
 HELD_OUT = 100  # utterances that no step learns from
+_OF_UNITS = ("output_proj.", "embed.", "mean", "scale")  # parameters of one speaker's units and features
 
 Batch = dict[str, Tensor]
 
@@ -246,6 +247,12 @@ def train(
         optimiser.load_state_dict(stored["optimiser"])
         spent = 0.0 if stored["finished"] else stored["spent"]
         print(f"{name}: goes on from {path}")
+    elif options.like:
+        shared = torch.load(options.out / f"{name}-{options.like}.pt", weights_only=True, map_location=device)["model"]
+        own = model.state_dict()
+        own.update({key: value for key, value in shared.items() if not key.startswith(_OF_UNITS)})
+        model.load_state_dict(own)
+        print(f"{name}: starts from {options.like}'s, but for what belongs to its units")
     rank, world = join_group()
     batches = endless_batches(lengths, size // world, seed=int(started) + rank)
     average, step, saved = 0.0, 0, time.time()
@@ -410,6 +417,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=Path("models/voice"), help="for the step export: the model folder")
     parser.add_argument("--squad", type=Path, default=Path("../shared/data/squad/train-v1.0.json"))
     parser.add_argument("--speaker", default="rms", help="flite's clustergen voice: rms or slt (default: rms)")
+    parser.add_argument("--like", default="", metavar="SPEAKER", help="start a new speaker's networks from this one's")
     parser.add_argument("--sentences", type=int, default=6000, help="for the step data (default: 6000, about 10 h)")
     parser.add_argument("--units", type=int, default=N_UNITS, help=f"size of the unit vocabulary (default: {N_UNITS})")
     parser.add_argument("--minutes", type=float, default=15.0, help="training time of this call (default: 15)")

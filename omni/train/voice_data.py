@@ -20,20 +20,28 @@ _SHARD = 250  # sentences
 
 
 def make_lessons(out: Path, squad: Path, *, sentences: int, speaker: str, seed: int = 0) -> None:
-    """Writes lessons-SPEAKER-NNN.npz; shards that are there are kept."""
+    """Writes lessons-SPEAKER-NNN.npz until there are about `sentences`; shards that are there are kept."""
     out.mkdir(parents=True, exist_ok=True)
     teacher = FliteTeacher(speaker, sound=False)
-    texts = list(training_texts(squad, sentences, seed=seed))
+    shards = lesson_files(out, speaker)
+    known: set[str] = set()  # a text that came twice might be held out and learned from
+    for path in shards:
+        with np.load(path) as shard:
+            known.update(json.loads(str(shard["texts"])))
+    texts = [text for text in training_texts(squad, sentences, seed=seed) if text not in known]
+    texts = texts[: max(0, sentences - len(known))]
     started, seconds = time.monotonic(), 0.0
-    for shard, first in enumerate(range(0, len(texts), _SHARD)):
-        path = out / f"lessons-{speaker}-{shard:03d}.npz"
-        if path.exists():
-            continue
+    for number, first in enumerate(range(0, len(texts), _SHARD), start=len(shards)):
+        path = out / f"lessons-{speaker}-{number:03d}.npz"
         batch = texts[first : first + _SHARD]
         lessons = [teacher.speak(text) for text in batch]
         save_lessons(path, batch, lessons)
         seconds += sum(len(lesson.f0) for lesson in lessons) * 0.005
         print(f"{path.name}: {seconds / 3600:.2f} h of speech in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def lesson_files(folder: Path, speaker: str) -> list[Path]:
+    return sorted(p for p in folder.glob(f"lessons-{speaker}-[0-9]*.npz") if not p.name.endswith(".tmp.npz"))
 
 
 def save_lessons(path: Path, texts: Sequence[str], lessons: Sequence[Lesson]) -> None:
@@ -58,9 +66,7 @@ def load_lessons(folder: Path, speaker: str) -> tuple[list[str], list[list[list[
     texts: list[str] = []
     phones: list[list[list[Any]]] = []
     params: list[np.ndarray] = []
-    for path in sorted(folder.glob(f"lessons-{speaker}-[0-9]*.npz")):
-        if path.name.endswith(".tmp.npz"):
-            continue
+    for path in lesson_files(folder, speaker):
         with np.load(path) as shard:
             texts += json.loads(str(shard["texts"]))
             phones += json.loads(str(shard["phones"]))
