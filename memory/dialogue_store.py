@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,29 @@ class DialogueStore:
                     (stored[-1].asked_at, title, session_id),
                 )
         return stored
+
+    def shorten(self, turn: Turn, answer: str, details: dict[str, Any]) -> Turn:
+        """Replace a stored turn's answer by the part of it that was heard, in the talk, its words and its memory."""
+        answer = _clean(answer)
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE turns SET answer = ?, details = ? WHERE id = ?",
+                (answer, json.dumps(details, ensure_ascii=True), turn.turn_id),
+            )
+            if not changed.rowcount:
+                raise NotFoundError(f"there is no turn {turn.number}", remedy="It may have been deleted")
+            terms = " ".join(index_terms(f"{turn.question}\n{answer}"))
+            connection.execute("UPDATE turn_words SET terms = ? WHERE rowid = ?", (terms, turn.turn_id))
+            own = "turn = ? AND kind = 'turn' AND speaker = 'assistant'"
+            if answer.strip():
+                connection.execute(
+                    f"UPDATE memory_words SET terms = ? WHERE rowid IN (SELECT id FROM memories WHERE {own})",
+                    (" ".join(index_terms(answer)), turn.turn_id),
+                )
+                connection.execute(f"UPDATE memories SET text = ?, state = 0 WHERE {own}", (answer, turn.turn_id))
+            else:
+                self._forget(connection, own, turn.turn_id)
+        return replace(turn, answer=answer, details=details)
 
     def turns(self, session_id: str, *, after: int = 0, last: int | None = None) -> list[Turn]:
         """Turns in order: those numbered above `after`, of these the `last` ones. Raises NotFoundError."""

@@ -32,7 +32,10 @@ def pack_history(
         spent = count_tokens(note)
     kept: list[tuple[str, str]] = []
     for turn in reversed(turns[-KEPT_TURNS:]):
-        pair = [("user", turn.understood), ("assistant", _MARKER.sub("", turn.answer))]
+        answer = _MARKER.sub("", turn.answer)
+        if turn.details.get("interrupted"):
+            answer = f"{answer.rstrip()} …".lstrip()  # a message may not be empty
+        pair = [("user", turn.understood), ("assistant", answer)]
         cost = sum(count_tokens(text) for _, text in pair)
         left = max_tokens - spent
         if cost > left:

@@ -1,77 +1,80 @@
-"""A conversation with the documents of a workspace: follow-ups understood, every answered turn kept.
+"""Conversations with the documents of a workspace: follow-ups understood, every answered turn kept.
 
     dialogue = Dialogue(workspace.path, engine, settings.memory)
     talk = dialogue.start("Lease")                       # or dialogue.resume(id), dialogue.join(code)
-    for event in talk.ask("And the year before?"):
+    reply = talk.ask("And the year before?")
+    for event in reply:
         print(event.text, end="")
-    event.answer.understood                  # "What were the net sales in 2020?"
+    event.answer.understood                  # "What were the net sales in 2020?"; reply.understood knows it first
 
 `event.answer` of the last event is a DialogueAnswer. It is on disk before the event is handed out: an answer that
 somebody has seen complete is never lost. The cost of a turn does not grow with the conversation: a fixed number of
 turns is read, history and memories are packed into a token budget.
+
+Spoken conversation. A Reply is an iterator of AnswerEvents, so `omni.cascade.speak_answer(reply, voice, cancel=cancel)`
+speaks it. When the speaker is interrupted, say how far the listener got, from any thread, before or after the answer
+has been written to its end:
+
+    cancel.set()
+    reply.heard("The lease ends on 30 June 2031.")       # "" if nothing was heard: the question alone is kept
+
+The stored turn, its memory and the history of the next question then hold these words and no more. Later, with a stored
+turn or its number: `talk.heard(turn, text)`. The web server's way in is `Assistant.talk(workspace, session_id)`.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
-import re
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from core.errors import LecternError, NotFoundError, StoreError
+from core.errors import LecternError
 from core.settings import MemorySettings
+from memory.conversation import Conversation, OpenTurn, Reply
 from memory.dialogue_store import DialogueStore
-from memory.facts import asks_about_conversation, meant, stated_fact
-from memory.follow_up import READ_TURNS, Understood, understand
 from memory.long_term import LongTermMemory
-from memory.packing import pack_history
-from memory.types import DialogueAnswer, Memory, Said, SessionInfo, Turn
+from memory.types import SessionInfo
 from rag.answer import AnswerEngine
-from rag.output import citation_to_json
-from rag.retriever import HybridRetriever
-from rag.types import Answer, AnswerEvent, Hit
+
+__all__ = ["Conversation", "Dialogue", "OpenTurn", "Reply"]
 
 log = logging.getLogger(__name__)
 
-CARRIED_SCORE = 0.5  # of a chunk that the last turn cited, as a Retriever's hit; halved with each turn before
-FROM_MEMORY = 12.0  # recall score from which a question about the talk is answered by what was said
-
-
-class CarriedEvidence:
-    """Chunks that the latest turns cited, as a retriever beside the others: a follow-up may mean the same page."""
-
-    def __init__(self, workspace: Any, chunk_ids: Sequence[tuple[str, float]]) -> None:
-        self._workspace = workspace
-        self._chunk_ids = list(chunk_ids)
-
-    def search(self, question: str, top_k: int = 10) -> list[Hit]:
-        hits = []
-        for chunk_id, score in self._chunk_ids[:top_k]:
-            try:
-                hits.append(Hit(self._workspace.chunk(chunk_id), score))
-            except NotFoundError:
-                continue  # its document was replaced or removed since
-        return hits
+CLOSING_S = 10  # how long closing waits for a batch of embeddings
 
 
 class Dialogue:
     """All conversations over one workspace: the store, the long-term memory and the engine that they share."""
 
-    def __init__(self, folder: Path, engine: AnswerEngine, settings: MemorySettings | None = None) -> None:
-        """`folder`: `Workspace.path`. Raises StoreError if the store of conversations is damaged."""
-        self.engine = engine
+    def __init__(
+        self, folder: Path, engine: AnswerEngine | Callable[[], AnswerEngine], settings: MemorySettings | None = None
+    ) -> None:
+        """`folder`: `Workspace.path`. `engine`: or what makes it, called when the first question is asked, so that
+        conversations can be listed before models are loaded. Raises StoreError if the store is damaged."""
+        self._make_engine = engine if callable(engine) else lambda: engine
+        self._engine: AnswerEngine | None = None
+        self._memory: LongTermMemory | None = None
         self.settings = settings or MemorySettings()
         self.store = DialogueStore(folder)
-        self.memory = LongTermMemory(self.store, engine.embedder, self.settings)
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    @property
+    def engine(self) -> AnswerEngine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._make_engine()
+            return self._engine
+
+    @property
+    def memory(self) -> LongTermMemory:
+        with self._lock:
+            if self._memory is None:
+                self._memory = LongTermMemory(self.store, self.engine.embedder, self.settings)
+            return self._memory
 
     def start(self, title: str = "") -> Conversation:
         return Conversation(self, self.store.create(title))
@@ -93,8 +96,8 @@ class Dialogue:
         self.remember_soon()
 
     def remember_soon(self) -> None:
-        """Let the background embed what is new; nobody waits for it."""
-        if self.engine.embedder is None or self._closing.is_set():
+        """Let the background embed what is new and take out what was deleted; nobody waits for it."""
+        if self._closing.is_set():
             return
         with self._lock:
             if self._worker is None:
@@ -121,8 +124,9 @@ class Dialogue:
         self._closing.set()
         self._wake.set()
         if self._worker is not None:
-            self._worker.join(timeout=10)
-        self.memory.close()
+            self._worker.join(timeout=CLOSING_S)
+        if self._memory is not None:
+            self._memory.close()
         self.store.close()
 
     def __enter__(self) -> Dialogue:
@@ -130,216 +134,3 @@ class Dialogue:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Conversation:
-    """One session. Several handles on it, in several processes, see each other's turns."""
-
-    def __init__(self, dialogue: Dialogue, info: SessionInfo) -> None:
-        self._dialogue = dialogue
-        self.session_id = info.session_id
-        self.code = info.code
-
-    @property
-    def info(self) -> SessionInfo:
-        """As it is now. Raises NotFoundError once it has been deleted."""
-        return self._dialogue.store.session(self.session_id)
-
-    def turns(self, *, after: int = 0, last: int | None = None) -> list[Turn]:
-        """In order; `after` a turn's number: what is new since, whoever asked it."""
-        return self._dialogue.store.turns(self.session_id, after=after, last=last)
-
-    def understand(self, question: str) -> Understood:
-        """How `ask` would understand a question now, without asking it."""
-        return self._understand(question, self.turns(last=READ_TURNS))
-
-    def ask(self, question: str, *, understood: str | None = None) -> Iterator[AnswerEvent]:
-        """Answer a question in the light of the turns before it; the last event holds a DialogueAnswer, stored.
-
-        `understood`: the self-contained question as the user has corrected it. If the stream is closed early, what was
-        said so far is stored as an interrupted turn. Raises NotFoundError if the session has been deleted.
-        """
-        started = time.perf_counter()
-        info, recent = self.info, self.turns(last=READ_TURNS)
-        if not question.strip():
-            yield from self._dialogue.engine.stream(question)  # says that it is empty; nothing to keep
-            return
-        fact = stated_fact(question)
-        if understood is not None and understood.strip():
-            query = Understood(question, understood.strip(), "alone")
-        elif fact is not None and (what := meant(fact)) and recent:
-            query = Understood(question, _narrowed(recent[-1].understood, what), "fragment", (recent[-1].understood,))
-            yield from self._answer(query, recent, info, fact, started)
-            return
-        else:
-            query = self._understand(question, recent)
-        if fact is not None:
-            yield from self._finish_short(query, "Noted. I will keep it in mind.", info, fact, (), started)
-            return
-        if info.remember and asks_about_conversation(question):
-            recalled = tuple(self._dialogue.memory.recall(question))
-            if told := self._told(question, recalled):
-                yield from self._finish_short(query, told, info, None, recalled, started)
-                return
-        yield from self._answer(query, recent, info, None, started)
-
-    def rename(self, title: str) -> None:
-        self._dialogue.store.rename(self.session_id, title)
-
-    def remember(self, on: bool) -> None:
-        """Switch long-term memory on or off for this session."""
-        self._dialogue.store.set_remember(self.session_id, on)
-
-    def delete(self) -> None:
-        self._dialogue.delete(self.session_id)
-
-    # -- one turn --------------------------------------------------------------------------------------------------
-
-    def _understand(self, question: str, recent: Sequence[Turn]) -> Understood:
-        turns = [  # the passages that a refusal shows are not what the talk is about
-            (turn.understood, "" if turn.details.get("refused") else turn.answer)
-            for turn in recent
-            if not turn.details.get("noted")
-        ]
-        topics = [title for turn in recent[-2:] for title in turn.details.get("topics", ())]
-        found = understand(question, turns, topics=topics, generator=self._dialogue.engine.generator)
-        for said in self._dialogue.store.facts(session_id=self.session_id, limit=20):
-            what = meant(said.text)
-            if what and (query := _narrowed(found.query, what, only_if_named=True)) != found.query:
-                return replace(found, query=query, because=(*found.because, said.text))
-        return found
-
-    def _answer(
-        self, query: Understood, recent: Sequence[Turn], info: SessionInfo, fact: Said | None, started: float
-    ) -> Iterator[AnswerEvent]:
-        dialogue = self._dialogue
-        engine = self._engine(recent)
-        recalled: tuple[Memory, ...] = ()
-        if info.remember and engine.generator is not None:  # an extractive answer quotes documents alone
-            shown = {turn.turn_id for turn in recent}
-            recalled = tuple(m for m in dialogue.memory.recall(query.query) if m.turn_id not in shown or m.pinned)
-        history = pack_history(recent, recalled, max_tokens=dialogue.settings.history_tokens)
-        text = ""
-        finished: Answer | None = None
-        try:
-            for event in engine.stream(query.query, history=history):
-                if event.answer is not None:
-                    finished = event.answer
-                    break
-                text += event.text
-                yield event
-        finally:
-            if finished is None and text:  # interrupted: what was heard is part of the talk
-                details = {"interrupted": True, "kind": query.kind}
-                self._store(query, text, details, info, fact)
-        assert finished is not None, "stream() ended without an answer"
-        details = _details(finished, query)
-        turn = self._store(query, finished.text, details, info, fact)
-        finished.timings_ms["total"] = round((time.perf_counter() - started) * 1e3, 2)
-        yield AnswerEvent(answer=_dialogue_answer(finished, query, turn, recalled))
-
-    def _finish_short(
-        self, query: Understood, text: str, info: SessionInfo, fact: Said | None, recalled: tuple[Memory, ...],
-        started: float,
-    ) -> Iterator[AnswerEvent]:  # fmt: skip
-        """An answer that needs no documents: a statement noted, or something that was said."""
-        yield AnswerEvent(text=text)
-        plain = replace(query, query=query.question, kind="alone")
-        details = {"noted": True, "kind": plain.kind, "recalled": [memory.memory_id for memory in recalled]}
-        turn = self._store(plain, text, details, info, fact)
-        milliseconds = round((time.perf_counter() - started) * 1e3, 2)
-        timings = {"first_text": milliseconds, "total": milliseconds}
-        answer = Answer(query.question, text, False, (), (), "memory", confidence=1.0, timings_ms=timings)
-        yield AnswerEvent(answer=_dialogue_answer(answer, plain, turn, recalled))
-
-    def _store(
-        self, query: Understood, text: str, details: dict[str, Any], info: SessionInfo, fact: Said | None
-    ) -> Turn | None:
-        said: list[Said] = []
-        if info.remember:
-            said = [Said(query.question, "user"), *([fact] if fact else []), Said(text, "assistant")]
-        try:
-            turn = self._dialogue.store.append(
-                self.session_id, query.question, query.query, text, details, said=[s for s in said if s.text.strip()]
-            )
-        except (StoreError, NotFoundError) as error:
-            log.error("a turn was answered but not stored: %s", error)  # the answer is still worth showing
-            return None
-        self._dialogue.remember_soon()
-        return turn
-
-    def _engine(self, recent: Sequence[Turn]) -> AnswerEngine:
-        """The shared engine, with the latest turns' evidence among its candidates."""
-        engine = self._dialogue.engine
-        carried: dict[str, float] = {}
-        score = CARRIED_SCORE
-        for turn in reversed(recent[-3:]):
-            for chunk_id in turn.details.get("evidence", ()):
-                carried.setdefault(chunk_id, score)
-            score /= 2
-        chosen = list(carried.items())[: self._dialogue.settings.carried]
-        if not chosen or not isinstance(engine.retriever, HybridRetriever):
-            return engine
-        retriever = copy.copy(engine.retriever)  # shares index and caches
-        retriever.extra = (*retriever.extra, CarriedEvidence(retriever.workspace, chosen))
-        engine = copy.copy(engine)
-        engine.retriever = retriever
-        return engine
-
-    def _told(self, question: str, recalled: Sequence[Memory]) -> str:
-        """What the user said that answers a question about the talk; empty if nothing recalled bears on it."""
-        own = [m for m in recalled if m.speaker == "user" and not m.text.rstrip().endswith("?")]
-        holding = [m for m in own if m.kind == "fact" and not m.superseded_at]
-        best = next((m for m in (*holding, *own) if m.score >= FROM_MEMORY), None)
-        if best is None:
-            return ""
-        return f"You said on {_day(best.said_at)}: “{best.text.strip()}”"
-
-
-def _narrowed(query: str, what: str, *, only_if_named: bool = False) -> str:
-    """The query about `what` ("2022 lease"): put in for its last word, else added at the end."""
-    if what.lower() in query.lower():
-        return query
-    head = what.split()[-1].strip(".,!?")
-    named = re.search(rf"\b{re.escape(head)}\b", query, re.I)
-    if named is not None:
-        before = query[: named.start()].rstrip()
-        if only_if_named and re.search(r"(?:\d|[A-Z]\w+)$", before):
-            return query  # the question names its own: "the 2019 lease"
-        return query[: named.start()] + what + query[named.end() :]
-    return query if only_if_named else f"{query.rstrip(' ?.!')} ({what})?"
-
-
-def _details(answer: Answer, query: Understood) -> dict[str, Any]:
-    """What of an answer outlives it: citations, the chunks they stand in, and the titles of these."""
-    evidence: dict[str, None] = {}
-    topics: dict[str, None] = {}
-    for citation in answer.citations:
-        for hit in answer.hits:
-            chunk = hit.chunk
-            inside = chunk.document == citation.document and chunk.page == citation.page
-            if inside and chunk.start < citation.end and citation.start < chunk.end:
-                evidence[chunk.chunk_id] = None
-                if chunk.context:
-                    topics[chunk.context.split(" > ")[0][:80]] = None
-                break
-    return {
-        "citations": [citation_to_json(citation) for citation in answer.citations],
-        "evidence": list(evidence),
-        "topics": list(topics)[:1],
-        "refused": answer.refused,
-        "model": answer.model,
-        "kind": query.kind,
-        "because": list(query.because),
-    }
-
-
-def _dialogue_answer(
-    answer: Answer, query: Understood, turn: Turn | None, recalled: tuple[Memory, ...]
-) -> DialogueAnswer:
-    values = {**vars(answer), "question": query.question}
-    return DialogueAnswer(**values, understood=query.query, turn=turn, recalled=recalled)
-
-
-def _day(said_at: str) -> str:
-    return said_at[:10]

@@ -22,6 +22,7 @@ from web.inbox import Inbox
 
 if TYPE_CHECKING:
     from ingest.embedders import Embedder
+    from memory.session import Conversation, Dialogue, OpenTurn
     from omni.cascade import SpeechEvent
     from omni.engine import OmniEngine
     from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript, Waveform
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 
 class Assistant:
-    """One assistant for all visitors of a process. It keeps no conversation: history comes with each question."""
+    """One assistant for all visitors of a process. Conversations live on disk, beside their workspace's documents."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -80,6 +81,32 @@ class Assistant:
             return answers
 
         return self._once("engine", workspace, make)
+
+    def dialogue(self, workspace: str) -> Dialogue:
+        """All conversations over a workspace. Loads no model before the first question. Raises as `workspace` does."""
+        from memory.session import Dialogue
+
+        def make() -> Dialogue:
+            opened = self.workspace(workspace)
+            return Dialogue(opened.path, partial(self.engine, workspace), self.settings.memory)
+
+        return self._once("dialogue", workspace, make)
+
+    def talk(self, workspace: str, session_id: str = "") -> Conversation:
+        """A conversation over a workspace, by its id; a new one without. memory/session.py says what it can.
+
+        Raises NotFoundError: there is no such workspace or conversation.
+        """
+        dialogue = self.dialogue(workspace)
+        return dialogue.resume(session_id) if session_id else dialogue.start()
+
+    def release(self, workspace: str) -> None:
+        """Let go of a workspace whose folder is about to be replaced or deleted: its talks, engine and database."""
+        for kind in ("dialogue", "engine", "workspace"):
+            with self._lock:
+                part = self._made.pop((kind, workspace), None)
+            if part is not None and kind != "engine":
+                part.close()  # type: ignore[attr-defined]
 
     def embedder(self) -> Embedder:
         """The process's one embedder."""
@@ -148,12 +175,14 @@ class Assistant:
         workspace: str,
         *,
         history: Sequence[tuple[str, str]] = (),
+        turn: OpenTurn | None = None,
         speak: bool = True,
         cancel: threading.Event | None = None,
     ) -> Iterator[SpeechEvent]:
         """Answer through the speech language model, text and sound together; a recording conditions it as sound.
 
-        Only with `engine = "omni"`. Setting `cancel`, or closing the iterator, stops it before its next token.
+        Only with `engine = "omni"`. Setting `cancel`, or closing the iterator, stops it before its next token. `turn`
+        of a conversation: it searches as the question is understood there, and the caller stores the answer in it.
         """
         from omni.cascade import Silence, hear_and_answer, speak_answer
         from omni.engine import answer_aloud
@@ -169,8 +198,8 @@ class Assistant:
         return answer_aloud(
             omni,
             question,
-            answers,
-            history=history,
+            answers if turn is None else turn,
+            history=history if turn is None else turn.history(),
             recogniser=self.recogniser() if needs_ears else None,
             vocabulary=self._vocabulary(workspace) if needs_ears else (),
             rate=rate,
@@ -239,9 +268,10 @@ class Assistant:
         self._to_learn.put(None)
         self.inbox.close()
         with self._lock:
-            for (kind, _), part in self._made.items():
-                if kind == "workspace":
-                    part.close()  # type: ignore[attr-defined]
+            for closing in ("dialogue", "workspace"):
+                for (kind, _), part in self._made.items():
+                    if kind == closing:
+                        part.close()  # type: ignore[attr-defined]
             self._made.clear()
 
 

@@ -19,7 +19,9 @@ from core.errors import NotFoundError, StoreError
 from core.settings import Settings, load_settings
 from ingest.pipeline import ingest_paths
 from ingest.workspace import Workspace
+from memory.conversation import heard_details
 from memory.dialogue_store import DATABASE, DialogueStore
+from memory.evidence import with_evidence
 from memory.export import export_json, export_markdown
 from memory.packing import pack_history
 from memory.session import Conversation, Dialogue
@@ -305,7 +307,48 @@ def test_evidence_of_the_turn_before_stays_a_candidate(dialogue: Dialogue) -> No
     talk = dialogue.start()
     cited = ask(talk, "What was the rent in 2021?").turn
     assert cited is not None and cited.details["evidence"]
-    engine = talk._engine([cited])
+    engine = with_evidence(dialogue.engine, [cited], 4)
     found = {hit.chunk.chunk_id for hit in engine.retriever.search("xyzzy frobnicate")}
     assert set(cited.details["evidence"]) <= found
     assert dialogue.engine.retriever.extra == ()  # type: ignore[attr-defined]  # the shared engine is untouched
+
+
+def test_only_what_was_heard_of_an_interrupted_answer_is_kept(dialogue: Dialogue) -> None:
+    """The listener interrupts while a chat model is still writing, and after it has written all."""
+    talk = dialogue.start()
+    reply = talk.ask("What was the rent in 2021?")
+    events = list(reply)  # written to its end, and stored
+    assert reply.turn is not None and "52,000" in reply.turn.answer
+    reply.heard("The rent in 2021")
+    [turn] = talk.turns()
+    assert turn.answer == "The rent in 2021" and turn.details["interrupted"]
+    assert not [m for m in dialogue.store.memories() if "52,000" in m.text]
+    assert not dialogue.store.search("52,000")
+    assert pack_history(talk.turns())[-1] == ("assistant", "The rent in 2021 …")
+
+    reply = talk.ask("When does the lease end?")
+    next(reply)
+    reply.heard("")  # nothing had been heard yet
+    reply.close()
+    assert [(t.question, t.answer) for t in talk.turns(after=1)] == [("When does the lease end?", "")]
+    whole = talk.heard(1, events[-1].answer.text)  # type: ignore[union-attr]
+    assert whole.turn_id == turn.turn_id
+
+
+def test_citations_of_sentences_not_begun_were_not_heard() -> None:
+    citations = [{"n": n} for n in (1, 2, 3)]
+    turn = Turn(
+        1, "s", 1, "", "q", "q", "It ends in June [1]. It began in May [2]. Rent is due [3].", {"citations": citations}
+    )
+    for heard, kept in (("", []), ("It ends in", [1]), ("It ends in June [1]. It", [1, 2]), ("It ends in June.", [1])):
+        assert [c["n"] for c in heard_details(turn, heard)["citations"]] == kept
+
+
+def test_the_engine_is_made_by_the_first_question_only(dialogue: Dialogue, settings: Settings) -> None:
+    made = []
+    with Dialogue(dialogue.store.path.parent, lambda: made.append(1) or dialogue.engine, settings.memory) as lazy:
+        talk = lazy.start("Lazy")
+        assert lazy.sessions() and not talk.turns() and not made
+        ask(talk, "What was the rent in 2021?")
+        ask(talk, "And the year before?")
+        assert made == [1]
