@@ -37,6 +37,10 @@ class NotFoundError(LecternError):
     """A workspace, document, page or session that does not exist."""
 
 
+class AccessError(LecternError):
+    """Something that this user, or this API key, may not do."""
+
+
 class StoreError(LecternError):
     """A workspace on disk that is damaged, locked or made with other settings."""
 

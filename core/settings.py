@@ -29,6 +29,9 @@ class IngestSettings(Piece):
     reading_workers: int = Field(2, ge=1, description="processes that read files")
     embedding_workers: int = Field(0, ge=0, description="processes that embed; 0 = one per core, as memory permits")
     page_timeout_s: float = Field(120.0, gt=0, description="a file is given up when no page gets done for so long, s")
+    file_timeout_s: float = Field(3600.0, gt=0, description="a file is given up when reading it takes longer, s")
+    reading_cpu_s: int = Field(1800, ge=1, description="processor time that reading one file may take, s")
+    reading_memory_mb: int = Field(3072, ge=256, description="memory of one process that reads files, in MiB")
 
 
 class EmbedderSettings(Piece):
@@ -85,7 +88,8 @@ class SpeechSettings(Piece):
     )
     voice: str = Field(
         "auto",
-        description="auto (the one shipped, or espeak) | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH",
+        description="auto (the one shipped, or espeak) | lectern[:rms, a man, |:slt, a woman, |:FOLDER] | "
+        "espeak[:VOICE] | transformers:ID_OR_PATH",
     )
     rate: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate, 1 = normal")
     min_silence_ms: int = Field(500, ge=100, description="silence that ends a segment, ms")
@@ -123,8 +127,20 @@ class OmniSettings(Piece):
 
 
 class ServerSettings(Piece):
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on; another than loopback needs a login")
     port: int = Field(7860, ge=1, le=65535)
+    login: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: on as soon as there is a user, and on every address but loopback; off: loopback only"
+    )
+    login_hours: float = Field(12.0, gt=0, description="an unused login of the page ends after so long, hours")
+    login_days: float = Field(30.0, gt=0, description="every login of the page ends after so long, days")
+    audit: Literal["changes", "all"] = Field(
+        "changes",
+        description="audit log: changes (logins, refusals, what alters documents or users) | all, reading too",
+    )
+    max_connections: int = Field(512, ge=8, description="connections at once; further ones are told to come back")
+    header_timeout_s: float = Field(20.0, gt=0, description="a request whose headers take longer is dropped, s")
+    body_timeout_s: float = Field(30.0, gt=0, description="a request whose body pauses for longer is refused, s")
 
 
 class Settings(BaseSettings):
