@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     speak.add_argument(
         "--voice",
         metavar="V",
-        help="auto | lectern[:FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH (default: setting speech.voice)",
+        help="auto | lectern[:rms|slt|FOLDER] | espeak[:VOICE] | transformers:ID_OR_PATH (default: speech.voice)",
     )
     speak.add_argument("--rate", type=float, metavar="X", help="speaking rate, 0.5 to 2, 1 = normal")
     speak.set_defaults(run=run_speak)

@@ -97,23 +97,27 @@ def load_synthesiser(settings: SpeechSettings | None = None, *, device: str = "a
 def _load(voice: str, device: str) -> SpeechSynthesiser:
     kind, _, name = voice.partition(":")
     if kind in {"auto", "lectern"}:
-        return _own_voice(Path(name).expanduser() if name else None, needed=kind == "lectern")
+        return _own_voice(name, needed=kind == "lectern")
     if kind == "espeak":
         return EspeakSynthesiser(name)
     if kind == "transformers" and name:
         return TransformersSynthesiser(name, device=device)
     raise UsageError(
         f"there is no voice {voice!r}",
-        remedy="Set speech.voice to auto, lectern, espeak, espeak:VOICE or transformers:ID_OR_PATH",
+        remedy="Set speech.voice to auto, lectern[:SPEAKER], espeak[:VOICE] or transformers:ID_OR_PATH",
     )
 
 
-def _own_voice(folder: Path | None, *, needed: bool) -> SpeechSynthesiser:
-    """The neural voice from its folder; where it is not `needed` and does not load, espeak-ng, which the log says."""
-    from omni.voice.neural_voice import SHIPPED, NeuralVoice
+def _own_voice(name: str, *, needed: bool) -> SpeechSynthesiser:
+    """The neural voice of a speaker that ships or from its folder ("": the default speaker).
 
+    Where it is not `needed` and does not load, espeak-ng, which the log says.
+    """
+    from omni.voice.neural_voice import DEFAULT_SPEAKER, SHIPPED, NeuralVoice, speakers
+
+    folder = SHIPPED / (name or DEFAULT_SPEAKER) if not name or name in speakers() else Path(name).expanduser()
     try:
-        return NeuralVoice.load(folder or SHIPPED, fallback=EspeakSynthesiser)
+        return NeuralVoice.load(folder, fallback=EspeakSynthesiser)
     except ModelError as error:
         if needed:
             raise

@@ -4,7 +4,7 @@
     python -m omni.train.voice units     --out runs/voice            # half-phones, clustered
     python -m omni.train.voice decoder   --out runs/voice --minutes 15
     python -m omni.train.voice vocoder   --out runs/voice --minutes 20   # durations and parameters
-    python -m omni.train.voice g2p       --out runs/voice            # dictionary, and rules for words outside it
+    python -m omni.train.voice g2p       --out runs/voice --minutes 15   # dictionary, and words outside it
     python -m omni.train.voice export    --out runs/voice --to models/voice
 
 `--device cuda` trains on a GPU, `torchrun --nproc-per-node N -m omni.train.voice ...` in N processes. Learning rates
@@ -22,6 +22,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,12 @@ from omni.ctc_decoder import CTCDecoder, CTCDecoderConfig
 from omni.train.flite_teacher import FliteTeacher
 from omni.train.voice_card import write_samples
 from omni.train.voice_data import load_lessons, make_lessons
+from omni.train.voice_letters import score, train_letters
 from omni.train.voice_lexicon import build_lexicon
 from omni.train.voice_units import F0, Example, assign, features, fit_units, half_frames, half_phone_names, phones_of
-from omni.voice.letter_rules import LetterRules, word_accuracy
+from omni.voice.letters_to_sound import LettersToSound
 from omni.voice.lexicon import Lexicon
-from omni.voice.neural_voice import CONFIG, LEXICON, RULES, WEIGHTS, sizes_of
+from omni.voice.neural_voice import CONFIG, LETTERS, LEXICON, WEIGHTS, sizes_of
 from omni.voice.phones import STATE_DIM, states
 from omni.voice.source_filter import N_MCEP
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, positions
@@ -357,20 +359,25 @@ def deadline(options: argparse.Namespace) -> float:
 
 # ------------------------------------------------------------------------------------------- dictionary and export
 def step_g2p(options: argparse.Namespace) -> None:
-    """Dictionary and letter rules; accuracy on every 40th word, held out, then rules from all of them."""
+    """Dictionary, and the network for words outside it, which never sees every 40th word."""
     entries = build_lexicon()
     Lexicon(entries).save(options.out / LEXICON)
     held = {word for index, word in enumerate(sorted(entries)) if index % 40 == 0 and word.isalpha()}
-    rules = LetterRules.learn({word: phones for word, phones in entries.items() if word not in held})
-    words, phones = word_accuracy(rules, [(word, entries[word]) for word in sorted(held)])
-    rules.save(options.out / RULES)
-    result = {"words": len(entries), "rules": len(rules), "word_accuracy": words, "phone_accuracy": phones}
-    (options.out / "g2p.json").write_text(json.dumps(result))
-    print(result)
+    tried = [(word, entries[word]) for word in sorted(held)]
+    letters = train_letters(
+        {word: phones for word, phones in entries.items() if word not in held},
+        minutes=options.minutes,
+        device=options.device,
+        report=lambda so_far: f"{score(so_far, tried[::8])}",
+    )
+    letters.save(options.out / LETTERS)
+    found = score(LettersToSound.load(options.out / LETTERS), tried)
+    (options.out / "g2p.json").write_text(json.dumps({"words": len(entries), "held_out": len(held), **asdict(found)}))
+    print(f"{len(held)} held-out words of {len(entries)}: {found}")
 
 
 def step_export(options: argparse.Namespace) -> None:
-    """Weights in half precision, config, dictionary and rules (all that `NeuralVoice.load` reads), then samples."""
+    """What `NeuralVoice.load` reads: the speaker's folder, and beside it what all speakers share; then samples."""
     from safetensors.torch import save_file
 
     owners = np.load(options.out / f"units-{options.speaker}.npz")["owners"]
@@ -381,13 +388,14 @@ def step_export(options: argparse.Namespace) -> None:
         weights |= {f"{name}.{key}": value.half().contiguous() for key, value in model.state_dict().items()}
     filters = FliteTeacher(options.speaker, sound=False).vocoder_constants["filters"]
     weights["excitation_filters"] = torch.from_numpy(filters).float()
-    options.to.mkdir(parents=True, exist_ok=True)
-    save_file(weights, options.to / WEIGHTS)
+    folder = options.to / options.speaker
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / WEIGHTS)
     config = {"speaker": options.speaker, **sizes_of(decoder, vocoder), "half_phone_of_unit": owners.tolist()}
-    (options.to / CONFIG).write_text(json.dumps(config))
-    for name in (LEXICON, RULES):
+    (folder / CONFIG).write_text(json.dumps(config))
+    for name in (LEXICON, LETTERS):
         shutil.copy(options.out / name, options.to / name)
-    write_samples(options.to, options.speaker)
+    write_samples(folder, options.speaker)
     total = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
     print(f"{options.to}: {total / 1e6:.1f} MB")
 

@@ -1,6 +1,6 @@
 """The voice that ships, as a SpeechSynthesiser: spoken text in, sound out while the sentence is still being made.
 
-    voice = NeuralVoice.load(SHIPPED)
+    voice = NeuralVoice.load(SHIPPED / "slt")
     for waveform in voice.stream("Rent is due on the first day of each month."):
         play(waveform)
 
@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,16 @@ from omni.spoken_form import spoken
 from omni.types import SpeechSynthesiser, Waveform
 from omni.voice.front_end import FrontEnd, can_speak
 from omni.voice.letter_rules import LetterRules
-from omni.voice.lexicon import Lexicon
+from omni.voice.letters_to_sound import LettersToSound
+from omni.voice.lexicon import Lexicon, Pronunciation
 from omni.voice.phones import VOWELS, Phone, states
 from omni.voice.source_filter import SAMPLE_RATE, SourceFilter
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, VocoderStream
 
 SHIPPED = Path(__file__).parents[2] / "models" / "voice"
-CONFIG, WEIGHTS, LEXICON, RULES = "config.json", "voice.safetensors", "lexicon.txt.gz", "letter_rules.txt.gz"
+DEFAULT_SPEAKER = "rms"
+CONFIG, WEIGHTS = "config.json", "voice.safetensors"  # of a speaker
+LEXICON, LETTERS, RULES = "lexicon.txt.gz", "letters.safetensors", "letter_rules.txt.gz"  # of all speakers
 
 _FIRST_PHONES, _NEXT_PHONES = 16, 32  # per step of the decoder: little until something sounds, then more
 _FIRST_PIECE_S, _NEXT_PIECE_S = 0.15, 0.4
@@ -69,14 +72,16 @@ class NeuralVoice:
         self._fallback = fallback
 
     @classmethod
-    def load(cls, folder: Path = SHIPPED, *, fallback: Callable[[], SpeechSynthesiser] | None = None) -> NeuralVoice:
-        """Raises ModelError if the folder does not hold a whole voice."""
+    def load(
+        cls, folder: Path = SHIPPED / DEFAULT_SPEAKER, *, fallback: Callable[[], SpeechSynthesiser] | None = None
+    ) -> NeuralVoice:
+        """A speaker's folder; dictionary and letters lie there or one above. Raises ModelError if not all is there."""
         from safetensors.torch import load_file
 
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             weights = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
-            lexicon = Lexicon.load(folder / LEXICON, LetterRules.load(folder / RULES))
+            front_end = _front_end(folder if (folder / LEXICON).is_file() else folder.resolve().parent)
             decoder, vocoder = networks(config)
             decoder.load_state_dict(_part(weights, "decoder."))
             vocoder.load_state_dict(_part(weights, "vocoder."))
@@ -84,9 +89,10 @@ class NeuralVoice:
         except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
             raise ModelError(
                 f"the voice in {folder} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0][:160]}",
-                remedy="Restore models/voice with `git checkout models/voice`, or set speech.voice to espeak",
+                remedy=f"Set speech.voice to one that is here ({', '.join(map('lectern:{}'.format, speakers()))} or"
+                " espeak), or restore models/voice with `git checkout models/voice`",
             ) from error
-        voice = cls(FrontEnd(lexicon), decoder, vocoder, head, name=f"lectern:{config['speaker']}", fallback=fallback)
+        voice = cls(front_end, decoder, vocoder, head, name=f"lectern:{config['speaker']}", fallback=fallback)
         for _ in voice.stream("Hello."):  # the first sentence should not pay for what torch sets up at first use
             pass
         return voice
@@ -150,6 +156,21 @@ class NeuralVoice:
 
                 samples = soxr.resample(samples, piece.sample_rate, self.sample_rate).astype(np.float32)
             yield Waveform(samples, self.sample_rate)
+
+
+def speakers(folder: Path = SHIPPED) -> list[str]:
+    """Names of the speakers that ship, the default first."""
+    found = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    return sorted(found, key=lambda name: name != DEFAULT_SPEAKER)
+
+
+@lru_cache(maxsize=2)
+def _front_end(folder: Path) -> FrontEnd:
+    """Shared by the speakers: the dictionary takes a second and 50 MB."""
+    guess: Callable[[str], Pronunciation] = (
+        LettersToSound.load(folder / LETTERS) if (folder / LETTERS).is_file() else LetterRules.load(folder / RULES)
+    )
+    return FrontEnd(Lexicon.load(folder / LEXICON, guess))
 
 
 def networks(config: dict[str, Any]) -> tuple[CTCDecoder, UnitVocoder]:

@@ -23,7 +23,7 @@ from omni.voice.phones import STATE_DIM
 from omni.voice.source_filter import SourceFilter
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, VocoderStream, positions
 
-shipped = pytest.mark.skipif(not (SHIPPED / "voice.safetensors").is_file(), reason="no weights in models/voice")
+shipped = pytest.mark.skipif(not (SHIPPED / "rms" / "voice.safetensors").is_file(), reason="no weights in models/voice")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_the_decoder_says_the_phones_it_was_given(voice: NeuralVoice) -> None:
     """Units are half-phones: nearly all of them must belong to the phones of the sentence, in order."""
     import json
 
-    owners = json.loads((SHIPPED / "config.json").read_text())["half_phone_of_unit"]
+    owners = json.loads((SHIPPED / "rms" / "config.json").read_text())["half_phone_of_unit"]
     from omni.voice.phones import INDEX
 
     wrong = count = 0
