@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from core.seals import seal, sealed, unseal
 from omni.arpabet import to_arpabet
 from omni.sphinx_lm import TrigramModel, read_trie, write_trie
 from omni.spoken_form import spoken
@@ -141,7 +142,7 @@ def biased_model(language: DocumentLanguage, general: Path, known: Callable[[str
     """
     stem = language.folder / f"{language.key}-{FORMAT}-{WEIGHT:g}"
     model_file, words_file = stem.with_name(stem.name + ".lm.bin"), stem.with_name(stem.name + ".json")
-    if not (model_file.exists() and words_file.exists()):
+    if not (sealed(model_file) and sealed(words_file)):
         _build(language, general, known, model_file, words_file)
     return BiasedModel(model_file, json.loads(words_file.read_text()))
 
@@ -159,11 +160,13 @@ def _build(
     language.folder.mkdir(parents=True, exist_ok=True)
     for old in [*language.folder.glob("*.lm.bin"), *language.folder.glob("*.json")]:
         if old.name.rpartition(".")[0].split("-")[0] != language.key:
-            old.unlink(missing_ok=True)
+            unseal(old)
     partial = model_file.with_name(f".{model_file.name}.{os.getpid()}")
     write_trie(partial, mixed)
     words_file.write_text(json.dumps(pronunciations, ensure_ascii=False))
-    os.replace(partial, model_file)  # last: its presence says that both are there
+    os.replace(partial, model_file)
+    for path in (words_file, model_file):
+        seal(path)
     logger.info(
         "language model of %s: %d words of the documents, %d new", language.key, len(usable), len(pronunciations)
     )

@@ -19,6 +19,7 @@ import numpy as np
 
 from core.errors import MissingDependencyError, StoreError
 from core.runtime import require
+from core.seals import seal, sealed, unseal
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class FaissIndex:
         return index
 
     def _load(self, cache: Path) -> Any | None:
-        if not cache.exists():
+        if not sealed(cache):
             return None
         try:
             index = self._faiss.read_index(str(cache))
@@ -136,7 +137,9 @@ class FaissIndex:
         temporary = cache.with_suffix(f".{os.getpid()}.tmp")
         try:
             self._faiss.write_index(self._index, str(temporary))
+            unseal(cache)
             os.replace(temporary, cache)
+            seal(cache)
         except (RuntimeError, OSError) as error:
             temporary.unlink(missing_ok=True)
             raise StoreError(f"cannot write {cache}: {error}", remedy="Free some space on that disk") from error

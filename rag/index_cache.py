@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.seals import crc32_of, unseal
 from ingest.tokens import TOKENIZER_VERSION
 from rag.coarse_index import IndexedDocument, WordSide
 from rag.document_prior import DocumentProfile, Period
@@ -74,7 +74,7 @@ def load(folder: Path, *, version: int, embedder: str) -> CachedIndex | None:
         if {key: manifest.get(key) for key in header} != header:
             return None
         for name, check in manifest["crc32"].items():
-            if _crc32(folder / name) != check:
+            if crc32_of(folder / name) != check:
                 raise ValueError(f"{name} has changed since it was written")
         with np.load(folder / TABLES, allow_pickle=False) as file:
             tables = {name: file[name] for name in file.files}
@@ -94,7 +94,7 @@ def load(folder: Path, *, version: int, embedder: str) -> CachedIndex | None:
 def drop(folder: Path) -> None:
     """Delete the cache."""
     for name in (MANIFEST, TABLES, TEXTS, VECTORS, LISTS):
-        (folder / name).unlink(missing_ok=True)
+        unseal(folder / name)
 
 
 def _header(version: int, embedder: str) -> dict[str, Any]:
@@ -114,16 +114,8 @@ def _write(path: Path, write: Any) -> int:
     try:
         with open(temporary, "wb") as file:
             write(file)
-        check = _crc32(temporary)
+        check = crc32_of(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return check
-
-
-def _crc32(path: Path) -> int:
-    value = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            value = zlib.crc32(block, value)
-    return value
