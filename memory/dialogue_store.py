@@ -152,11 +152,25 @@ class DialogueStore:
             )
         return _session_info(row)
 
-    def sessions(self) -> list[SessionInfo]:
-        """All of them, the one used last first."""
+    def sessions(self, *, title: str = "", limit: int = -1) -> list[SessionInfo]:
+        """The one used last first; with `title`, those that have these characters in theirs. limit -1: all of them."""
+        where = "WHERE instr(lower(s.title), lower(:title)) " if title else ""
         with self._reading() as connection:
-            rows = connection.execute(f"{_SESSION} ORDER BY s.updated_at DESC, s.id").fetchall()
+            rows = connection.execute(
+                f"{_SESSION} {where} ORDER BY s.updated_at DESC, s.id LIMIT :limit", {"title": title, "limit": limit}
+            ).fetchall()
         return [_session_info(row) for row in rows]
+
+    def sessions_by_id(self, ids: Iterable[str]) -> list[SessionInfo]:
+        """In no particular order; those deleted meanwhile are left out."""
+        chosen = list(ids)
+        found: list[SessionInfo] = []
+        with self._reading() as connection:
+            for first in range(0, len(chosen), _IDS_A_QUERY):
+                part = chosen[first : first + _IDS_A_QUERY]
+                rows = connection.execute(f"{_SESSION} WHERE s.id IN ({','.join('?' * len(part))})", part)
+                found.extend(_session_info(row) for row in rows)
+        return found
 
     def rename(self, session_id: str, title: str) -> None:
         """Raises NotFoundError, UsageError (an empty title)."""
@@ -313,18 +327,20 @@ class DialogueStore:
         return memory_id
 
     def memories(
-        self, *, kind: MemoryKind | None = None, pinned: bool = False, contains: str = "", limit: int = 200
-    ) -> list[Memory]:
-        """What is remembered, latest first; with `contains`, what has any of its words, best first."""
+        self, *, kind: MemoryKind | None = None, pinned: bool = False, contains: str = "", before: int = 0,
+        limit: int = 200,
+    ) -> list[Memory]:  # fmt: skip
+        """What is remembered, latest first, `before` an id; with `contains`, what has any of its words, best first."""
         if contains.strip():
             ids = [memory_id for memory_id, _ in self.memory_words(query_terms(contains), limit)]
             found = self.memories_by_id(ids)
             return [m for m in found if (kind is None or m.kind == kind) and (m.pinned or not pinned)]
         where = ["1"] + (["m.kind = :kind"] if kind else []) + (["m.pinned = 1"] if pinned else [])
+        where += ["m.id < :before"] if before else []
         with self._reading() as connection:
             rows = connection.execute(
                 f"SELECT {_MEMORY} WHERE {' AND '.join(where)} ORDER BY m.id DESC LIMIT :limit",
-                {"kind": kind, "limit": limit},
+                {"kind": kind, "before": before, "limit": limit},
             ).fetchall()
         return [_memory(row) for row in rows]
 

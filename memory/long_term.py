@@ -200,8 +200,9 @@ class LongTermMemory:
             scored.append(replace(memory, score=round(score, 3)))
         scored.sort(key=lambda memory: (-memory.score, -memory.memory_id))
         pinned = [m for m in self.store.memories(pinned=True) if not session_id or m.session_id == session_id]
-        first = {memory.memory_id for memory in pinned}
-        return pinned + [memory for memory in scored if memory.memory_id not in first][:top_k]
+        known = {memory.memory_id: memory for memory in scored}
+        first = {memory.memory_id: known.get(memory.memory_id, memory) for memory in pinned}
+        return [*first.values(), *[memory for memory in scored if memory.memory_id not in first][:top_k]]
 
     def _by_meaning(self, question: str) -> tuple[np.ndarray | None, dict[int, float], ChromaVectors | None]:
         if self.embedder is None:

@@ -9,8 +9,9 @@ DELETE /api/workspaces/{workspace}/documents?document=NAME
 POST   /api/workspaces/{workspace}/example                       add the example document
 GET    /api/workspaces/{workspace}/page?document=&page=          what a page shows; /page/image: the sheet as JPEG
 POST   /api/workspaces/{workspace}/search                        {"question", "top_k"}
-POST   /api/workspaces/{workspace}/ask      {"question" or "recording", "history", "speak"} -> JSON lines
+POST   /api/workspaces/{workspace}/ask      {"question" or "recording", "session" or "history", "speak"} -> JSON lines
 POST   /api/workspaces/{workspace}/speak                         {"answer", "citations"} -> JSON lines of sound
+/api/workspaces/{workspace}/sessions..., /memories...            conversations and what is remembered: web/sessions.py
 POST   /api/workspaces/{workspace}/transcribe                    a recording as the body -> {"text", "seconds"}
 """
 
@@ -210,6 +211,8 @@ def search(workspace: str, query: SearchQuery, assistant: Lectern) -> dict[str, 
 @router.post("/api/workspaces/{workspace}/ask")
 async def ask(workspace: str, query: Question, assistant: Lectern) -> StreamingResponse:
     await run_in_threadpool(assistant.workspace, workspace)
+    if query.session:  # told now, with its status, if it has been deleted
+        await run_in_threadpool(assistant.talk, workspace, query.session)
     if len(query.recording) > MAX_RECORDING_BYTES:
         raise too_long()
     return json_lines(
@@ -218,6 +221,8 @@ async def ask(workspace: str, query: Question, assistant: Lectern) -> StreamingR
             query.question,
             workspace,
             history=[(t[0], t[1]) for t in query.history],
+            session=query.session,
+            understood=query.understood,
             speak=query.speak,
             recording=query.recording,
         )

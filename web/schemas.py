@@ -26,6 +26,8 @@ class Question(Request):
     question: str = Field("", max_length=8000)
     recording: Base64Bytes = b""
     history: list[tuple[Literal["user", "assistant"], str]] = Field([], max_length=60)
+    session: str = Field("", max_length=64, description="id of a conversation, which then takes the place of `history`")
+    understood: str = Field("", max_length=8000, description="the question in full, as the visitor has corrected it")
     speak: bool = False
 
     @model_validator(mode="after")

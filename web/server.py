@@ -31,6 +31,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
     from web.api import add_error_answers, router
     from web.examples import EXAMPLE
     from web.guard import Guard
+    from web.sessions import router as sessions
     from web.theme import STATIC, LecternTheme, head
     from web.ui import build_page
 
@@ -53,6 +54,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
     app.add_middleware(Guard, local_only=local_only)
     add_error_answers(app)
     app.include_router(router)
+    app.include_router(sessions)
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
     page = build_page(
         example=EXAMPLE,

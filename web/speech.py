@@ -2,11 +2,14 @@
 
 {"type": "heard", "text"}                                    what a recorded question asked, before its answer
 {"type": "waking"}                                           models are still being loaded: this takes longer
+{"type": "understood", "question", "query", "changed", "kind", "because"}      in a conversation, before any text: the
+                                                             question in full, as it is searched for
 {"type": "text", "text"}                                     a piece of the answer
 {"type": "citation", "citation"}                             of a marker in the text so far
 {"type": "audio", "pcm", "sample_rate", "sentence", "citations"}    the latter two on a sentence's first piece only,
                                                              and never from the speech language model
-{"type": "answer", "answer"}                                 once; sound may still follow
+{"type": "answer", "answer", ["session", "turn"]}            once; sound may still follow. In a conversation with the
+                                                             number under which it is on disk by now (null: it is not)
 {"type": "silent", "error"}                                  the voice failed, the answer goes on in writing
 """
 
@@ -16,7 +19,8 @@ import base64
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +32,8 @@ from web.schemas import answer_json, citation_json, error_json, has_sheets
 
 if TYPE_CHECKING:
     from ingest.workspace import Workspace
+    from memory.follow_up import Understood
+    from memory.session import OpenTurn
     from omni.cascade import SpeechEvent
     from omni.types import SpeechSynthesiser
     from web.wiring import Assistant
@@ -43,12 +49,15 @@ def answer_events(
     workspace: str,
     *,
     history: Sequence[tuple[str, str]] = (),
+    session: str = "",
+    understood: str = "",
     speak: bool = False,
     recording: bytes = b"",
 ) -> Iterator[dict[str, Any]]:
     """Answer a question and, on wish, speak the answer while it is being written. Raises LecternError.
 
-    `recording`: the question as a sound file, in place of `question`.
+    `recording`: the question as a sound file, in place of `question`. `session`: a conversation's id; it knows what was
+    said, so that `history` is not read, and keeps this turn. `understood`: the question in full, corrected by the user.
     """
     from omni.audio import load_audio
     from omni.cascade import require_speech
@@ -57,33 +66,50 @@ def answer_events(
     opened = assistant.workspace(workspace)
     if not assistant.ready.is_set():
         yield {"type": "waking"}
-    sheets = _Sheets(opened)
+    sheets = Sheets(opened)
     written = ""
+    talk = assistant.talk(workspace, session) if session else None
+    turn: OpenTurn | None = None
     if assistant.uses_omni and (speak or recording):
         asked = load_audio(recording) if recording else question
-        events = _one_model(assistant, asked, workspace, history=history, speak=speak)
+        turn = talk.open_turn() if talk is not None else None
+        events = _one_model(assistant, asked, workspace, history=history, turn=turn, speak=speak)
     else:
         if recording:
             transcript = assistant.transcribe(load_audio(recording), workspace)
             require_speech(transcript, "the recording")
             question = transcript.text
             yield {"type": "heard", "text": question}
-        events = _events(assistant, assistant.stream(question, workspace, history=history), speak)
-    for event in events:
-        if isinstance(event, dict):
-            yield event
-            continue
-        if event.text:
-            written += event.text
-            yield {"type": "text", "text": event.text}
-        # A refusal names the nearest passages; they come with the finished answer and are no citations to open.
-        if event.citation is not None and not written.startswith(NOTHING_FOUND):
-            yield {
-                "type": "citation",
-                "citation": citation_json(event.citation, sheets=sheets[event.citation.document]),
-            }
-        if event.answer is not None:
-            yield {"type": "answer", "answer": answer_json(event.answer, sheets=sheets, nothing_found=NOTHING_FOUND)}
+        if talk is not None:
+            turn = reply = talk.ask(question, understood=understood or None)
+            events = _events(assistant, reply, speak)
+        else:
+            events = _events(assistant, assistant.stream(question, workspace, history=history), speak)
+    told = False
+    with closing(events):  # a visitor who leaves ends the work, and the turn is kept as far as it came
+        for event in events:
+            if turn is not None and turn.understood is not None and not told:
+                told = True
+                yield understood_json(turn.understood)
+            if isinstance(event, dict):
+                yield event
+                continue
+            if event.text:
+                written += event.text
+                yield {"type": "text", "text": event.text}
+            # A refusal names the nearest passages; they come with the finished answer and are no citations to open.
+            if event.citation is not None and not written.startswith(NOTHING_FOUND):
+                yield {
+                    "type": "citation",
+                    "citation": citation_json(event.citation, sheets=sheets[event.citation.document]),
+                }
+            if event.answer is not None:
+                finished: dict[str, Any] = {
+                    "answer": answer_json(event.answer, sheets=sheets, nothing_found=NOTHING_FOUND)
+                }
+                if turn is not None:
+                    finished |= {"session": session, "turn": turn.turn.number if turn.turn is not None else None}
+                yield {"type": "answer", **finished}
 
 
 def read_aloud(assistant: Assistant, text: str, citations: Sequence[Citation]) -> Iterator[dict[str, Any]]:
@@ -98,7 +124,7 @@ def read_aloud(assistant: Assistant, text: str, citations: Sequence[Citation]) -
 
 def _events(
     assistant: Assistant, events: Iterator[AnswerEvent], speak: bool
-) -> Iterator[dict[str, Any] | AnswerEvent | SpeechEvent]:
+) -> Generator[dict[str, Any] | AnswerEvent | SpeechEvent]:
     """The events themselves, with the sound of their sentences between them as finished dicts."""
     if not speak:
         yield from events
@@ -125,21 +151,33 @@ def _events(
 
 
 def _one_model(
-    assistant: Assistant, question: Waveform | str, workspace: str, *, history: Sequence[tuple[str, str]], speak: bool
-) -> Iterator[dict[str, Any] | AnswerEvent | SpeechEvent]:
+    assistant: Assistant,
+    question: Waveform | str,
+    workspace: str,
+    *,
+    history: Sequence[tuple[str, str]],
+    turn: OpenTurn | None,
+    speak: bool,
+) -> Generator[dict[str, Any] | AnswerEvent | SpeechEvent]:
     """The same from the speech language model: its sound belongs to no sentence in particular."""
     cancel = threading.Event()
-    events = assistant.converse(question, workspace, history=history, speak=speak, cancel=cancel)
+    events = assistant.converse(question, workspace, history=history, turn=turn, speak=speak, cancel=cancel)
+    written = ""
     try:
         for event in events:
             if event.transcript is not None:
                 yield {"type": "heard", "text": event.transcript.text}
             elif event.waveform is not None:
                 yield audio_json(event.waveform)
+            elif event.answer is not None and turn is not None:
+                yield AnswerEvent(answer=turn.keep(event.answer))
             else:
+                written += event.text
                 yield event
     finally:
         cancel.set()
+        if turn is not None:
+            turn.keep_unfinished(written)
         events.close()  # type: ignore[attr-defined]  # frees the model for the next question at once
 
 
@@ -168,7 +206,7 @@ class _Voice:
             self.problem = error
 
 
-class _Sheets(dict[str, bool]):
+class Sheets(dict[str, bool]):
     """Whether a document has pages to show, by its name; asked once each."""
 
     def __init__(self, workspace: Workspace) -> None:
@@ -181,6 +219,17 @@ class _Sheets(dict[str, bool]):
         except NotFoundError:  # removed while it was being quoted
             self[document] = True
         return self[document]
+
+
+def understood_json(understood: Understood) -> dict[str, Any]:
+    return {
+        "type": "understood",
+        "question": understood.question,
+        "query": understood.query,
+        "changed": understood.changed,
+        "kind": understood.kind,
+        "because": list(understood.because),
+    }
 
 
 def audio_json(waveform: Waveform, **described: Any) -> dict[str, Any]:
