@@ -37,12 +37,16 @@ from core.settings import Settings
 from ingest.tokens import query_terms
 from ingest.types import Chunk
 from rag.calibrate_locator import Question, auroc, expected_calibration_error, holds, ingest_articles, load_articles
+from rag.document_memory import DocumentMemory
 from rag.locator import TrainedLocator, load_locator
 from rag.sentence_locator import SentenceLocator
 from rag.span_metrics import exact_match, token_f1
+from rag.surroundings import NEAREST
 from rag.types import Hit, Span
 
 LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768)
+KINDS = ("windows", "full", "fused")
+LONGEST_HELD = 8192  # twice as many tokens hold 6.4 GB of scores a layer
 BINS = 10
 
 
@@ -133,9 +137,9 @@ def per_window(locator: TrainedLocator) -> Callable[[str, list[Hit]], Span | Non
 def on_store(
     dev: Dev, methods: dict[str, Callable[[str, list[Hit]], Span | None]]
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """F1, EM and right sentence of each method over the same hits; calibration of the first one's scores."""
+    """F1, EM, right sentence and right passage of each method over the same hits; calibration of the first's scores."""
     names = list(methods)
-    values: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+    values: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     scores, truth, reachable = [], [], []
     for question in dev.questions:
         hits = dev.retriever.search(question.text, 5)
@@ -144,12 +148,16 @@ def on_store(
             span = methods[name](question.text, hits)
             text = span.text if span else ""
             right = in_sentence(span, question)
-            values[name].append((token_f1(text, question.answers), exact_match(text, question.answers), float(right)))
+            passage = any(span and hit.chunk.chunk_id == span.chunk_id and holds(hit, question) for hit in hits)
+            values[name].append(
+                (token_f1(text, question.answers), exact_match(text, question.answers), float(right), float(passage))
+            )
             if name == names[0]:
                 scores.append(span.score if span else 0.0)
                 truth.append(right)
     table = {
-        name: dict(zip(("f1", "em", "sentence"), np.mean(values[name], axis=0).tolist(), strict=True)) for name in names
+        name: dict(zip(("f1", "em", "sentence", "passage"), np.mean(values[name], axis=0).tolist(), strict=True))
+        for name in names
     }
     stated, observed = np.array(scores), np.array(truth, dtype=float)
     index = np.minimum((stated * BINS).astype(int), BINS - 1)
@@ -245,16 +253,24 @@ def latency(dev: Dev, locator: TrainedLocator, count: int) -> dict[str, float]:
     return {"p50_ms": statistics.median(wall), "p50_cpu_ms": statistics.median(cpu)}
 
 
-def measure_length(tokens: int, full: bool) -> dict[str, float]:
-    """Six layers over `tokens` tokens in this process: seconds and peak memory, MiB above what stood before."""
-    import torch
+def measure_length(tokens: int, kind: str) -> dict[str, float]:
+    """Six layers over `tokens` tokens in this process: seconds and peak memory, MiB above what stood before.
 
+    kind: windows; full (one window over everything, by the same code: scores held); fused (full attention by torch's
+    fused kernel, which holds no scores and is the strongest opponent).
+    """
+    import torch
+    from torch.nn import functional as F
+
+    from rag import sliding_window
     from rag.sliding_window import Layer, LocatorConfig
 
     torch.set_num_threads(1)
+    if kind == "fused":
+        sliding_window.attend = lambda q, k, v, keep: F.scaled_dot_product_attention(q, k, v)
     config = LocatorConfig()
     layers = [Layer(config).bfloat16().eval().requires_grad_(False) for _ in range(config.layers)]
-    length = tokens if full else config.window_tokens
+    length = config.window_tokens if kind == "windows" else tokens
     x = torch.randn(tokens // length, length, config.dim).bfloat16()
     globals_ = torch.randn(1, config.global_tokens, config.dim).bfloat16()
     before = memory_mib("VmRSS")
@@ -276,13 +292,13 @@ def memory_mib(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def on_lengths(lengths: Sequence[int], longest_full: int) -> list[dict[str, Any]]:
+def on_lengths(lengths: Sequence[int]) -> list[dict[str, Any]]:
     """Each point in a process of its own, so that peaks do not mix."""
     rows = []
     for tokens in lengths:
         row: dict[str, Any] = {"tokens": tokens}
-        for name in ("windows", "full"):
-            if name == "full" and tokens > longest_full:
+        for name in KINDS:
+            if name == "full" and tokens > LONGEST_HELD:
                 continue
             command = [sys.executable, "-m", "benchmarks.localisation", "--measure", str(tokens), name]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -319,15 +335,13 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
         "per-window scoring": per_window(trained),
     }
     if trained.card.memory:
-        from memory.external_memory import WorkspaceMemory
-
         assert embedder is not None
-        entries = WorkspaceMemory(dev.workspace, embedder.embed_query, trained.network.config.dim)
-        with_entries = TrainedLocator(options.model, trained.card, settings=settings, entries=entries)
-        without = TrainedLocator(options.model, trained.card, settings=settings)
-        without.network.model.memory = None
-        methods["memory with the document's entries"] = lambda q, hits: best_span(with_entries.locate(q, hits))
-        methods["no memory"] = lambda q, hits: best_span(without.locate(q, hits))
+        for name, entries in (
+            ("memory entries read", DocumentMemory(dev.workspace, embedder, nearest=NEAREST)),
+            ("no memory entries", None),
+        ):
+            other = TrainedLocator(options.model, trained.card, settings=settings, entries=entries)
+            methods[name] = lambda q, hits, other=other: best_span(other.locate(q, hits))  # type: ignore[misc]
     alone = TrainedLocator(options.model, trained.card, settings=settings)
     alone.network.model.globals = type(alone.network.model.globals)(
         alone.network.model.globals[:0], requires_grad=False
@@ -356,12 +370,11 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
             print(f"passages top 5   {name:36} " + _numbers(values), flush=True)
     else:
         print(f"passages         skipped: no {passages}")
-    results["length"] = on_lengths(LENGTHS[:4] if short else LENGTHS, longest_full=8192)
+    results["length"] = on_lengths(LENGTHS[:4] if short else LENGTHS)
     for row in results["length"]:
-        full = row.get("full")
         print(
-            f"length {row['tokens']:6}  windows {row['windows']['cpu_s']:7.2f} s {row['windows']['peak_mib']:7.0f} MiB"
-            + (f"    full {full['cpu_s']:7.2f} s {full['peak_mib']:7.0f} MiB" if full else "    full not measured")
+            f"length {row['tokens']:6}"
+            + "".join(f"  {k} {row[k]['cpu_s']:7.2f} s {row[k]['peak_mib']:6.0f} MiB" for k in KINDS if k in row)
         )
     return results
 
@@ -377,7 +390,7 @@ def main() -> int:
     parser.add_argument("--measure", nargs=2, metavar=("TOKENS", "KIND"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure_length(int(options.measure[0]), options.measure[1] == "full")))
+        print(json.dumps(measure_length(int(options.measure[0]), options.measure[1])))
         return 0
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread, commit {commit}")

@@ -55,7 +55,12 @@ class LocatorSettings(Piece):
     model: str = Field("auto", description="auto (trained if it is there) | sentence | folder of a trained locator")
     top_windows: int = Field(5, ge=1, description="hits that the fine reader reads")
     top_spans: int = Field(3, ge=1, description="spans kept over all hits")
-    memory_entries: int = Field(16, ge=0, description="vectors of the same document that a trained locator may consult")
+    memory_entries: int = Field(
+        4,
+        ge=0,
+        description="vectors of a document nearest to the question that a trained locator consults, beside those"
+        " before and after each window; 0: no memory",
+    )
 
 
 class AnswerSettings(Piece):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,16 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import NotFoundError, StoreError
-from ingest import lexical
+from ingest import lexical, schema
 from ingest.embedders import passage_text
-from ingest.records import find_document, to_failed_info, to_info, to_page
+from ingest.prepared import chunk_crc
+from ingest.records import find_document, is_sound, to_failed_info, to_info, to_page
 from ingest.types import Box, Chunk, DocumentInfo, Heading, Page
 from ingest.workspace_connection import WorkspaceConnection
+
+logger = logging.getLogger(__name__)
 
 _IDS_A_QUERY = 500  # below SQLite's limit of variables
 
 CHUNK_COLUMNS = (
-    "c.rowid AS chunk_row, c.ordinal, c.page, c.start, c.end, c.context, "
+    "c.rowid AS chunk_row, c.ordinal, c.page, c.start, c.end, c.context, c.crc, "
     "d.rowid AS document_row, d.document_id, d.name AS document"
 )
 
@@ -78,9 +82,10 @@ class WorkspaceReader(WorkspaceConnection):
             row = connection.execute(
                 "SELECT * FROM pages WHERE document = ? AND number = ?", (info["rowid"], number)
             ).fetchone()
-        if row is None:
+            page = to_page(row) if row is not None else None
+        if page is None:
             raise NotFoundError(f"{info['name']} has no page {number}", remedy=f"Its pages are 1 to {info['pages']}")
-        return to_page(row)
+        return page
 
     def pages(self, document: str) -> Iterator[Page]:
         """Its pages in order, one at a time in memory. If the document is replaced meanwhile, iteration ends early."""
@@ -94,12 +99,13 @@ class WorkspaceReader(WorkspaceConnection):
             ]
         for number in numbers:
             with self._reading() as connection:
-                page = connection.execute(
+                found = connection.execute(
                     "SELECT * FROM pages WHERE document = ? AND number = ?", (row["rowid"], number)
                 ).fetchone()
+                page = to_page(found) if found is not None else None
             if page is None:
                 return
-            yield to_page(page)
+            yield page
 
     def headings(self, document: str) -> list[Heading]:
         with self._reading() as connection:
@@ -179,7 +185,14 @@ class WorkspaceReader(WorkspaceConnection):
             return connection.execute("SELECT coalesce(sum(chunks), 0) FROM documents").fetchone()[0]
 
     def _chunk(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Chunk:
-        text = self._texts.get(connection, row["document_row"], row["page"])
+        whole = self._texts.get(connection, row["document_row"], row["page"])
+        text = whole[row["start"] : row["end"]]
+        place = (row["ordinal"], row["page"], row["start"], row["end"], row["context"])
+        if row["crc"] is not None and row["crc"] != chunk_crc(*place, text):
+            raise StoreError(
+                f"a passage on page {row['page']} of {row['document']} has changed on disk since it was stored",
+                remedy=schema.damage_remedy(self.database),
+            )
         return Chunk(
             chunk_id=f"{row['document_id']}:{row['ordinal']}",
             document_id=row["document_id"],
@@ -187,7 +200,7 @@ class WorkspaceReader(WorkspaceConnection):
             page=row["page"],
             start=row["start"],
             end=row["end"],
-            text=text[row["start"] : row["end"]],
+            text=text,
             context=row["context"],
         )
 
@@ -226,14 +239,52 @@ class WorkspaceReader(WorkspaceConnection):
         with self._reading() as connection:
             names = dict(connection.execute("SELECT rowid, document_id FROM documents").fetchall())
             rows = connection.execute(
-                "SELECT c.document, c.ordinal, v.vector FROM vectors v JOIN chunks c ON c.rowid = v.chunk "
-                "ORDER BY v.chunk"
+                "SELECT c.document, c.ordinal, v.vector, v.crc, v.chunk FROM vectors v "
+                "JOIN chunks c ON c.rowid = v.chunk ORDER BY v.chunk"
             ).fetchall()
+        rows = self._sound_vectors(rows)
         if not rows:
             return [], np.zeros((0, 0), np.float32)
-        ids = [f"{names[document]}:{ordinal}" for document, ordinal, _ in rows]
-        packed = np.frombuffer(b"".join(vector for _, _, vector in rows), np.float16)
+        ids = [f"{names[row['document']]}:{row['ordinal']}" for row in rows]
+        packed = np.frombuffer(b"".join(row["vector"] for row in rows), np.float16)
         return ids, packed.reshape(len(rows), -1).astype(np.float32)
+
+    def document_vectors(self, document: str) -> tuple[list[str], np.ndarray]:
+        """`vectors()` of one document, in reading order. Raises NotFoundError."""
+        with self._reading() as connection:
+            found = self._row(connection, document)
+            rows = connection.execute(
+                "SELECT c.ordinal, v.vector, v.crc, v.chunk FROM chunks c JOIN vectors v ON v.chunk = c.rowid "
+                "WHERE c.document = ? ORDER BY c.ordinal",
+                (found["rowid"],),
+            ).fetchall()
+        rows = self._sound_vectors(rows)
+        if not rows:
+            return [], np.zeros((0, 0), np.float32)
+        packed = np.frombuffer(b"".join(row["vector"] for row in rows), np.float16)
+        ids = [f"{found['document_id']}:{row['ordinal']}" for row in rows]
+        return ids, packed.reshape(len(rows), -1).astype(np.float32)
+
+    def _sound_vectors(self, rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
+        """Rows of vectors without those that changed on disk, which are dropped, to be made again."""
+        damaged = [row["chunk"] for row in rows if not is_sound(row["vector"], row["crc"])]
+        if not damaged:
+            return rows
+        logger.warning(
+            "%d vectors of workspace %s have changed on disk: they are not used, and made again when it is next "
+            "embedded (`python -m ingest`, or a start of the page)",
+            len(damaged),
+            self.name,
+        )
+        with self._writing() as connection:
+            for chunk in damaged:
+                if connection.execute("DELETE FROM vectors WHERE chunk = ?", (chunk,)).rowcount:
+                    connection.execute(
+                        "UPDATE documents SET embedded = embedded - 1 "
+                        "WHERE rowid = (SELECT document FROM chunks WHERE rowid = ?)",
+                        (chunk,),
+                    )
+        return [row for row in rows if is_sound(row["vector"], row["crc"])]
 
     def require_embedder(self, name: str) -> None:
         """Raises StoreError if the vectors here were made by another embedder."""

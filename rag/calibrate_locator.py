@@ -25,16 +25,9 @@ from core.errors import cli_main
 from core.runtime import set_up_logging
 from core.settings import Settings
 from rag.calibration import LogisticModel
-from rag.locator import (
-    CONFIG,
-    REFUSAL_FEATURES,
-    SPAN_FEATURES,
-    Candidate,
-    Scores,
-    TrainedLocator,
-    candidate_spans,
-    load_locator,
-)
+from rag.locator import TrainedLocator, load_locator
+from rag.locator_card import CONFIG
+from rag.locator_scores import REFUSAL_FEATURES, SPAN_FEATURES, Candidate, Scores, candidate_spans
 from rag.span_metrics import exact_match, token_f1
 from rag.types import Hit
 
@@ -139,7 +132,7 @@ def collect(
             hits = [hit for hit in hits if not holds(hit, question)]
         hits = hits[: locator.settings.top_windows]
         if hits and (not answerable or any(holds(hit, question) for hit in hits)):
-            reads.append(Read(question, hits, locator.network.score(question.text, [h.chunk.text for h in hits], None)))
+            reads.append(Read(question, hits, locator.score(question.text, hits)))
     return reads
 
 
@@ -251,7 +244,7 @@ def main() -> int:
     settings = Settings()
     with tempfile.TemporaryDirectory() as folder:
         workspace, retriever = ingest_articles(options.home or Path(folder), texts, settings)
-        locator = load_locator(options.model, settings=settings)
+        locator = load_locator(options.model, workspace=workspace, settings=settings)
         answerable = collect(locator, retriever, asked, answerable=True)
         without = collect(locator, retriever, asked, answerable=False)
         workspace.close()

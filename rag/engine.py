@@ -111,7 +111,7 @@ def build_locator(embedder: Embedder, workspace: Workspace, settings: Settings) 
             raise ModelError(f"no trained locator at {folder}", remedy='Set locator.model = "sentence"')
         from rag.locator import load_locator
 
-        return load_locator(folder, workspace=workspace, settings=settings)
+        return load_locator(folder, workspace=workspace, settings=settings, embedder=embedder)
     except (LecternError, ImportError, OSError, ValueError, RuntimeError) as error:
         if choice != "auto":
             if isinstance(error, LecternError):

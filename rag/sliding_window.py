@@ -37,6 +37,7 @@ class LocatorConfig:
     norm_eps: float = 1e-12
     global_tokens: int = 4
     memory_layer: int = 3  # the external memory is read after this many layers
+    entry_features: int = 0  # columns of a memory entry after its vector (rag/surroundings.py)
     question_tokens: int = 48  # longer questions are cut
     window_tokens: int = 256  # text tokens of one window; longer passages are cut into several
     window_overlap: int = 64  # text tokens shared by neighbouring windows of one passage
@@ -163,7 +164,7 @@ class Layer(nn.Module):
 class SlidingWindowReader(nn.Module):
     """Trunk, global tokens, heads, and a place where an external memory may be read.
 
-    `memory` is any module with `forward(x (B, T, D), entries (B, M, D) | None, entry_mask (B, M) | None) -> (B, T, D)`;
+    `memory` is any module with `forward(x (N, L, D), entries (N, M, E) | None, entry_mask (N, M) | None) -> (N, L, D)`;
     memory/external_memory.py has ours. None: the reader works without.
     """
 
@@ -196,7 +197,7 @@ class SlidingWindowReader(nn.Module):
         entries: Tensor | None = None,
         entry_mask: Tensor | None = None,
     ) -> ReadOutput:
-        """ids, kinds, mask (B, W, L); entries (B, M, D): vectors of the memory's store, per read."""
+        """ids, kinds, mask (B, W, L); entries (B, W, M, E) and entry_mask (B, W, M): each window's from the memory."""
         reads, windows, length = ids.shape
         x = self.embed(ids, kinds).flatten(0, 1)
         globals_ = self.embedding_norm(self.globals).to(x.dtype).expand(reads, -1, -1)
@@ -204,7 +205,11 @@ class SlidingWindowReader(nn.Module):
             mask = None  # the unmasked kernel is faster
         for depth, layer in enumerate(self.layers):
             if depth == self.config.memory_layer and self.memory is not None:
-                x = self.memory(x.view(reads, windows * length, -1), entries, entry_mask).view(x.shape)
+                x = self.memory(
+                    x,
+                    None if entries is None else entries.flatten(0, 1),
+                    None if entry_mask is None else entry_mask.flatten(0, 1),
+                )
             x, globals_ = layer(x, globals_, mask)
         summary = globals_[:, 0] if globals_.shape[1] else x.view(reads, windows, length, -1)[:, :, 0].amax(dim=1)
         x = x.view(reads, windows, length, -1)

