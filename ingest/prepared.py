@@ -39,6 +39,7 @@ class PackedChunk:
     start: int
     end: int
     context: str
+    crc: int
     body_terms: str  # index_terms joined by spaces
     context_terms: str
 
@@ -101,12 +102,19 @@ def prepare(
                 chunk.start,
                 chunk.end,
                 storable(chunk.context),
+                chunk_crc(ordinal, chunk.page, chunk.start, chunk.end, storable(chunk.context), chunk.text),
                 lexical_row(chunk.text),
                 lexical_row(storable(chunk.context)),
             )
-            for chunk in chunks
+            for ordinal, chunk in enumerate(chunks)
         ),
     )
+
+
+def chunk_crc(ordinal: int, page: int, start: int, end: int, context: str, text: str) -> int:
+    """CRC-32 of a passage, its place included: one that has changed on disk is never quoted."""
+    whole = f"{ordinal}\0{page}\0{start}\0{end}\0{context}\0{text}"
+    return zlib.crc32(whole.encode("utf-8", "surrogatepass"))
 
 
 def lexical_row(text: str) -> str:

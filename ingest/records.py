@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
 
 from ingest.prepared import unpack_text, unpack_words
 from ingest.types import DocumentInfo, Page, PageProblem
@@ -15,6 +16,11 @@ def find_document(connection: sqlite3.Connection, name_or_id: str) -> sqlite3.Ro
         if row is not None:
             return row
     return None
+
+
+def is_sound(vector: bytes, crc: int | None) -> bool:
+    """Whether a stored vector is what was stored; None: stored by a program that kept no checksum."""
+    return crc is None or zlib.crc32(vector) == crc
 
 
 def to_page(row: sqlite3.Row) -> Page:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from core.errors import StoreError
 from ingest.tokens import TOKENIZER_VERSION
 
 DATABASE = "lectern.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # older ones: ingest/upgrades.py
 APPLICATION_ID = 0x4C656374  # "Lect": another program's database is told from ours
 BUSY_MS = 60_000
 
@@ -79,12 +81,14 @@ CREATE TABLE chunks (               -- text = page text [start:end], not stored 
     page INTEGER NOT NULL,
     start INTEGER NOT NULL,
     end INTEGER NOT NULL,
-    context TEXT NOT NULL
+    context TEXT NOT NULL,
+    crc INTEGER                     -- of all that is a passage, text included (ingest/prepared.py)
 );
 CREATE UNIQUE INDEX chunks_by_ordinal ON chunks (document, ordinal);
 CREATE TABLE vectors (
     chunk INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE,
-    vector BLOB NOT NULL            -- dim float16, unit length
+    vector BLOB NOT NULL,           -- dim float16, unit length
+    crc INTEGER                     -- CRC-32 of `vector`
 );
 CREATE VIRTUAL TABLE lexical USING fts5(
     body, context, content='', tokenize="ascii tokenchars '-.,&''_'"
@@ -107,6 +111,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
                 _lay_out(connection)
             else:
                 _check_version(connection, path, version)
+                if version < SCHEMA_VERSION:
+                    _upgrade(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -16384")  # KiB, per connection
         except BaseException:
@@ -139,12 +145,19 @@ def _lay_out(connection: sqlite3.Connection) -> None:
 
 def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StoreError(f"{path} is not a Lectern database", remedy=_damage_remedy(path))
+        raise StoreError(f"{path} is not a Lectern database", remedy=damage_remedy(path))
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer Lectern (schema {version}, this one knows {SCHEMA_VERSION})",
             remedy="Update Lectern, or choose another --workspace",
         )
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    from ingest.upgrades import upgrade
+
+    with transaction(connection):
+        upgrade(connection, SCHEMA_VERSION)
 
 
 @contextmanager
@@ -180,6 +193,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise  # ours to fix, not the user's
+    except (zlib.error, struct.error, UnicodeDecodeError) as error:  # a page that does not unpack
+        raise StoreError(f"{path} is damaged ({error})", remedy=damage_remedy(path)) from error
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "locked" in text or "busy" in text:
@@ -195,7 +210,7 @@ def translated(path: Path) -> Iterator[None]:
                 remedy="Check the permissions, or choose another place with --home DIR (LECTERN_HOME)",
             ) from error
         if "malformed" in text or "not a database" in text or "no such table" in text:
-            raise StoreError(f"{path} is damaged ({text})", remedy=_damage_remedy(path)) from error
+            raise StoreError(f"{path} is damaged ({text})", remedy=damage_remedy(path)) from error
         raise StoreError(f"{path} failed: {text}", remedy="Check the disk, then run the command again") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -214,8 +229,9 @@ def _disk_full(path: Path) -> StoreError:
     )
 
 
-def _damage_remedy(path: Path) -> str:
+def damage_remedy(path: Path) -> str:
+    """What to do about a damaged database: the copies of the documents are outside of it."""
     return (
-        f"Move {path} away and ingest again; copies of the documents are kept in {path.parent / 'files'},"
-        " or choose another --workspace"
+        f"Restore a backup (`python app.py restore`), or run `python app.py check {path.parent.name} --repair`,"
+        f" which reads the documents again from {path.parent / 'files'}"
     )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from ingest import lexical, schema
 from ingest.embedders import passage_text
 from ingest.originals import IncomingFile
 from ingest.prepared import PreparedDocument
-from ingest.records import find_document
+from ingest.records import find_document, is_sound
 from ingest.workspace_reader import CHUNK_COLUMNS, WorkspaceReader
 
 ContentState = Literal["stored", "failed", "outdated"]
@@ -66,8 +67,8 @@ class WorkspaceWriter(WorkspaceReader):
             )
             for ordinal, chunk in enumerate(document.chunks):
                 chunk_row = connection.execute(
-                    "INSERT INTO chunks (document, ordinal, page, start, end, context) VALUES (?,?,?,?,?,?)",
-                    (row, ordinal, chunk.page, chunk.start, chunk.end, chunk.context),
+                    "INSERT INTO chunks (document, ordinal, page, start, end, context, crc) VALUES (?,?,?,?,?,?,?)",
+                    (row, ordinal, chunk.page, chunk.start, chunk.end, chunk.context, chunk.crc),
                 ).lastrowid
                 lexical.add(connection, chunk_row, chunk.body_terms, chunk.context_terms)
             if known:
@@ -79,20 +80,27 @@ class WorkspaceWriter(WorkspaceReader):
 
     def _vectors_by_passage(self, connection: sqlite3.Connection, document: sqlite3.Row) -> dict[str, bytes]:
         rows = connection.execute(
-            f"SELECT {CHUNK_COLUMNS}, v.vector FROM vectors v JOIN chunks c ON c.rowid = v.chunk "
+            f"SELECT {CHUNK_COLUMNS}, v.vector, v.crc AS vector_crc FROM vectors v JOIN chunks c ON c.rowid = v.chunk "
             "JOIN documents d ON d.rowid = c.document WHERE d.rowid = ?",
             (document["rowid"],),
         ).fetchall()
-        return {passage_text(self._chunk(connection, row)): row["vector"] for row in rows}
+        return {
+            passage_text(self._chunk(connection, row)): row["vector"]
+            for row in rows
+            if is_sound(row["vector"], row["vector_crc"])
+        }
 
     def _take_over_vectors(self, connection: sqlite3.Connection, document: int, known: dict[str, bytes]) -> None:
         rows = connection.execute(
             f"SELECT {CHUNK_COLUMNS} FROM chunks c JOIN documents d ON d.rowid = c.document WHERE d.rowid = ?",
             (document,),
         ).fetchall()
-        kept = [(row["chunk_row"], known.get(passage_text(self._chunk(connection, row)))) for row in rows]
-        kept = [pair for pair in kept if pair[1] is not None]
-        connection.executemany("INSERT INTO vectors VALUES (?, ?)", kept)
+        found = ((row["chunk_row"], known.get(passage_text(self._chunk(connection, row)))) for row in rows)
+        kept = [(chunk, vector) for chunk, vector in found if vector is not None]
+        connection.executemany(
+            "INSERT INTO vectors (chunk, vector, crc) VALUES (?, ?, ?)",
+            [(chunk, vector, zlib.crc32(vector)) for chunk, vector in kept],
+        )
         connection.execute("UPDATE documents SET embedded = ? WHERE rowid = ?", (len(kept), document))
 
     def remove(self, name_or_id: str) -> None:
@@ -176,8 +184,10 @@ class WorkspaceWriter(WorkspaceReader):
                 )
             stored = 0
             for row, vector in zip(rows, packed, strict=True):
+                packed_vector = vector.tobytes()
                 cursor = connection.execute(
-                    "INSERT OR IGNORE INTO vectors SELECT rowid, ? FROM chunks WHERE rowid = ?", (vector.tobytes(), row)
+                    "INSERT OR IGNORE INTO vectors (chunk, vector, crc) SELECT rowid, ?, ? FROM chunks WHERE rowid = ?",
+                    (packed_vector, zlib.crc32(packed_vector), row),
                 )
                 if cursor.rowcount:
                     stored += 1
