@@ -4,6 +4,7 @@ python app.py                                       the page, on http://127.0.0.
 python app.py serve --host 0.0.0.0 --port 8000
 python app.py ask "How long is the notice period?" --workspace lease
 python app.py ask --audio question.wav --speak answer.wav --json
+python app.py users add anna --role admin           a login, for others to use this server, too
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--verbose", action="store_true", help="log what happens inside")
-    commands = parser.add_subparsers(dest="command", metavar="{serve,ask}")
+    commands = parser.add_subparsers(dest="command", metavar="{serve,ask,users}")
 
     serve = commands.add_parser("serve", help="the page and its API (the default)")
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1, this computer only)")
@@ -36,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     ask.add_argument("--json", action="store_true", help="one JSON object on stdout")
     ask.add_argument("--workspace", default="default", help="documents to ask (default: %(default)s)")
     ask.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
+
+    from web.accounts import cli as users_cli
+
+    users_cli.add_arguments(commands.add_parser("users", help="users, API keys and the audit log"))
 
     arguments = parser.parse_args(argv)
     if arguments.command == "ask" and (arguments.question is None) == (arguments.audio is None):
@@ -58,6 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             workspace=arguments.workspace,
         )
+    if arguments.command == "users":
+        from web.accounts.cli import run as run_users
+
+        return run_users(arguments, settings)
     from web.server import serve
 
     host = getattr(arguments, "host", None) or settings.server.host

@@ -29,6 +29,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from core.errors import (
+    AccessError,
     AudioError,
     DocumentError,
     LecternError,
@@ -50,6 +51,7 @@ MAX_RECORDING_BYTES = 64 * 2**20  # half an hour of 16 kHz PCM
 _STATUS: list[tuple[type[LecternError], int]] = [
     (NotFoundError, 404),
     (UsageError, 400),
+    (AccessError, 403),
     (DocumentError, 422),
     (AudioError, 422),
     (StoreError, 409),

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import LecternError
+from core.errors import LecternError, StoreError
 from ingest.workspace import Workspace
+from web.accounts import access
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -102,6 +103,7 @@ class Inbox:
 
     def receive(self, workspace: str, name: str) -> Path:
         """A path to write an upload to, in a folder of its own; hand it to `accept` or `reject` afterwards."""
+        access.require(workspace, "write")
         folder = self.root / workspace / f"{uuid.uuid4().hex}{_RECEIVING}"
         folder.mkdir(parents=True)
         return folder / safe_name(name)
@@ -124,6 +126,7 @@ class Inbox:
 
     def forget(self, workspace: str, name: str) -> bool:
         """Take a waiting or failed upload away; whether there was one."""
+        access.require(workspace, "write")
         with self._lock:
             found = [
                 upload
@@ -134,6 +137,18 @@ class Inbox:
         for upload in found:
             shutil.rmtree(upload.path.parent, ignore_errors=True)
         return bool(found)
+
+    def forget_workspace(self, workspace: str) -> None:
+        """Take away all uploads of a workspace that is about to be deleted. Raises StoreError if one is being read."""
+        with self._lock:
+            found = [upload for upload in self._uploads if upload.workspace == workspace]
+            if any(upload.status == "reading" for upload in found):
+                raise StoreError(
+                    f"a document is being read into workspace {workspace}", remedy="Try again when it has been read"
+                )
+            self._uploads = [upload for upload in self._uploads if upload not in found]
+        for upload in found:
+            shutil.rmtree(upload.path.parent, ignore_errors=True)
 
     def embed(self, workspace: str) -> None:
         """Make the vectors that `workspace` still lacks, in the background."""

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from core.settings import Settings
+    from web.accounts.accounts import Accounts
     from web.wiring import Assistant
 
 log = logging.getLogger(__name__)
 
 
-def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
-    """The FastAPI app with page, API and files; it closes the assistant when it ends."""
+def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accounts | None = None) -> FastAPI:
+    """The FastAPI app with page, API and files; it closes the assistant when it ends. `accounts` None: no login."""
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.staticfiles import StaticFiles
     from starlette.responses import Response
 
     from ingest.readers import SUFFIXES
+    from web.accounts.middleware import AccountsMiddleware
+    from web.accounts.routes import router as accounts_router
     from web.api import add_error_answers, router
     from web.examples import EXAMPLE
     from web.guard import Guard
@@ -48,11 +51,17 @@ def build_app(assistant: Assistant, *, local_only: bool = True) -> FastAPI:
         assistant.start()
         yield
         assistant.close()
+        if accounts is not None:
+            accounts.close()
 
+    assistant.login = accounts is not None
     app = FastAPI(title="Lectern", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.assistant = assistant
-    app.add_middleware(Guard, local_only=local_only)
+    app.state.accounts = accounts
+    app.add_middleware(AccountsMiddleware, accounts=accounts)
+    app.add_middleware(Guard, local_only=local_only)  # the last one added is the first one asked
     add_error_answers(app)
+    app.include_router(accounts_router)
     app.include_router(router)
     app.include_router(sessions)
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
@@ -97,10 +106,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until interrupted; prints the address once the page can be opened. Raises UsageError for a taken port."""
+    from web.accounts.accounts import is_local_address, open_accounts
+
+    accounts = open_accounts(settings, host)
     listener = listen(host, port)
     import uvicorn
 
-    from web.guard import is_loopback
     from web.wiring import build
 
     class Server(uvicorn.Server):
@@ -110,7 +121,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
                 shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
                 print(f"Lectern is at http://{shown}:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
 
-    app = build_app(build(settings), local_only=is_loopback(host if ":" not in host else f"[{host}]"))
+    # With a login a proxy on this computer may hand requests on under the name that the outside knows.
+    local_only = is_local_address(host) and accounts is None
+    app = build_app(build(settings), local_only=local_only, accounts=accounts)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from core.errors import LecternError
+from core.errors import AccessError, LecternError, NotFoundError
 from core.settings import Settings
 from ingest.workspace import Workspace, list_workspaces
+from web.accounts import access
 from web.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Assistant:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.login = False  # whether every request belongs to a user (web/accounts/), who sees some workspaces only
         self._made: dict[tuple[str, str], object] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -56,15 +58,25 @@ class Assistant:
     # ---- parts ------------------------------------------------------------------------------------------------
 
     def workspaces(self) -> list[str]:
-        """Names of the workspaces on disk, `default` first."""
-        names = {"default", *list_workspaces(self.settings.home)}
+        """Names of the workspaces on disk that whoever asks may know of, `default` first."""
+        names = access.visible_now({"default", *list_workspaces(self.settings.home)})
         return sorted(names, key=lambda name: (name != "default", name.casefold()))
 
     def workspace(self, name: str, *, create: bool = False) -> Workspace:
-        """The open workspace; `default` is made when asked for. Raises NotFoundError, UsageError, StoreError."""
+        """The open workspace; `default` is made when asked for. Raises NotFoundError, UsageError, StoreError.
+
+        Whoever asks must be allowed to read it; NotFoundError also where they may not.
+        """
+        access.require(name, "read")
 
         def make() -> Workspace:
-            opened = Workspace.open(self.settings.home, name, create=create or name == "default")
+            try:
+                opened = Workspace.open(self.settings.home, name, create=create or name == "default")
+            except NotFoundError as error:
+                if not self.login:
+                    raise
+                # The error lists the workspaces that there are, which is not for every user to know.
+                raise NotFoundError(f"there is no workspace {name!r}", remedy="Choose another") from error
             self.inbox.embed(name)
             return opened
 
@@ -73,6 +85,8 @@ class Assistant:
     def engine(self, workspace: str) -> AnswerEngine:
         """The answer engine over a workspace; with `engine = "omni"` the speech language model writes its answers."""
         from rag.engine import build_engine
+
+        access.require(workspace, "read")
 
         def make() -> AnswerEngine:
             answers = build_engine(self.workspace(workspace), self.settings)
@@ -83,14 +97,26 @@ class Assistant:
         return self._once("engine", workspace, make)
 
     def dialogue(self, workspace: str) -> Dialogue:
-        """All conversations over a workspace. Loads no model before the first question. Raises as `workspace` does."""
+        """All conversations over a workspace. Loads no model before the first question. Raises as `workspace` does.
+
+        Where there is a login, those of whoever asks: each user's conversations and memories have their own folder.
+        """
         from memory.session import Dialogue
 
-        def make() -> Dialogue:
-            opened = self.workspace(workspace)
-            return Dialogue(opened.path, partial(self.engine, workspace), self.settings.memory)
+        access.require(workspace, "read")
+        principal = access.current()
+        if self.login and principal is None:  # a thread that was started without its request's context
+            raise AccessError("nobody is known to whom this conversation belongs", remedy="Please report this")
+        person = principal.person if principal is not None else ""
 
-        return self._once("dialogue", workspace, make)
+        def make() -> Dialogue:
+            folder = self.workspace(workspace).path
+            if person:
+                folder = folder / "people" / person
+                folder.mkdir(parents=True, exist_ok=True)
+            return Dialogue(folder, partial(self.engine, workspace), self.settings.memory)
+
+        return self._once("dialogue", f"{workspace}/{person}" if person else workspace, make)
 
     def talk(self, workspace: str, session_id: str = "") -> Conversation:
         """A conversation over a workspace, by its id; a new one without. memory/session.py says what it can.
@@ -103,10 +129,24 @@ class Assistant:
     def release(self, workspace: str) -> None:
         """Let go of a workspace whose folder is about to be replaced or deleted: its talks, engine and database."""
         for kind in ("dialogue", "engine", "workspace"):
-            with self._lock:
-                part = self._made.pop((kind, workspace), None)
-            if part is not None and kind != "engine":
+            with self._lock:  # a name holds no "/": what follows one is a person
+                names = [key for key in self._made if key[0] == kind and key[1].partition("/")[0] == workspace]
+                parts = [self._made.pop(key) for key in names]
+            for part in parts if kind != "engine" else ():
                 part.close()  # type: ignore[attr-defined]
+
+    def delete_workspace(self, name: str) -> None:
+        """Delete a workspace with everything in it, uploads that wait for it included.
+
+        Raises NotFoundError, StoreError (a document is being read there).
+        """
+        from ingest.workspace import delete_workspace
+
+        access.require(name, "admin")
+        self.workspace(name)
+        self.inbox.forget_workspace(name)
+        self.release(name)
+        delete_workspace(self.settings.home, name)
 
     def embedder(self) -> Embedder:
         """The process's one embedder."""
