@@ -1,0 +1,98 @@
+"""The API under /v1 as an application of its own: its OpenAPI document, its errors, its 404 and 405.
+
+    app.mount("/v1", build_v1(assistant))
+
+This is the stable interface: what is here keeps its meaning as long as the path says v1; fields may be added. (/api,
+web/api.py, belongs to the page and changes with it.) One module holds one concern; OpenAI's endpoints are openai_*.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from web.v1 import (
+    documents,
+    health,
+    openai_audio,
+    openai_chat,
+    openai_embeddings,
+    openai_models,
+    pages,
+    questions,
+    sessions,
+    speech,
+    workspaces,
+)
+from web.v1.bounded import HeadAndOptions
+from web.v1.errors import add_v1_errors
+
+if TYPE_CHECKING:
+    from web.wiring import Assistant
+
+VERSION = "1.0"
+_DESCRIPTION = """\
+Ask your documents: upload, search, ask with citations that point at characters and boxes of a page, speak and listen.
+
+* Every failure answers `{"error": {"message", "remedy", "type", "code", "param"}}`.
+* Where a login is set up, send `Authorization: Bearer KEY`; without one any such header is ignored.
+* Streams are server-sent events; comment lines keep the connection alive.
+* OpenAI's clients work with `base_url` = this address: a workspace is a model.
+"""
+_TAGS = [
+    {"name": "workspaces", "description": "Separate sets of documents; nothing leaks from one to another."},
+    {"name": "documents", "description": "Upload, follow, list and remove."},
+    {"name": "pages", "description": "What stands on a page, and where on the sheet."},
+    {"name": "questions", "description": "Search, and answers with citations."},
+    {"name": "sessions", "description": "Conversations that are kept, and what is remembered from them."},
+    {"name": "speech", "description": "Recordings to text, text to sound."},
+    {"name": "openai", "description": "As OpenAI's clients expect it; `model` is a workspace."},
+    {"name": "service", "description": "Is it up?"},
+]
+_FORM_ROOM = 2**20  # what a multipart form holds beside the file
+
+
+class V1:
+    """The application with HEAD and OPTIONS around it; `app` is the FastAPI app, for its OpenAPI document."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self._asgi: ASGIApp = HeadAndOptions(app, router=app.router)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._asgi(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        return {**self.app.openapi(), "servers": [{"url": "/v1"}]}
+
+
+def build_v1(assistant: Assistant) -> V1:
+    """The API over one assistant."""
+    app = FastAPI(
+        title="Lectern",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=assistant.settings.ingest.max_file_mb * 2**20 + _FORM_ROOM,
+    )
+    app.state.assistant = assistant
+    add_v1_errors(app)
+    for part in (
+        workspaces,
+        pages,  # before documents, whose names may hold slashes
+        documents,
+        questions,
+        sessions,
+        speech,
+        openai_chat,
+        openai_embeddings,
+        openai_audio,
+        openai_models,
+        health,
+    ):
+        app.include_router(part.router)
+    return V1(app)
