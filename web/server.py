@@ -37,6 +37,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     from web.sessions import router as sessions
     from web.theme import STATIC, LecternTheme, head
     from web.ui import build_page
+    from web.v1.app import build_v1
 
     class PageFiles(StaticFiles):
         """Asked for anew at each visit, so that an upgrade shows at once; unchanged files cost an empty answer."""
@@ -55,7 +56,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
             accounts.close()
 
     assistant.login = accounts is not None
-    app = FastAPI(title="Lectern", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Lectern", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.assistant = assistant
     app.state.accounts = accounts
     app.add_middleware(AccountsMiddleware, accounts=accounts)
@@ -64,6 +65,9 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     app.include_router(accounts_router)
     app.include_router(router)
     app.include_router(sessions)
+    v1 = build_v1(assistant)
+    app.mount("/v1", v1, name="v1")
+    app.get("/openapi.json", include_in_schema=False)(v1.openapi)  # where tools look for it
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
     page = build_page(
         example=EXAMPLE,
