@@ -5,25 +5,44 @@ python app.py serve --host 0.0.0.0 --port 8000
 python app.py ask "How long is the notice period?" --workspace lease
 python app.py ask --audio question.wav --speak answer.wav --json
 python app.py users add anna --role admin           a login, for others to use this server, too
+python app.py backup lease lease.zip                a workspace as one file; restore, check --repair
+
+ingest, search, transcribe and speak are `python -m ingest`, `python -m rag search` and `python -m omni ...`.
+Installed with pip, the command is called `lectern` instead of `python app.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from core.errors import cli_main
 from core.runtime import set_up_logging, stay_offline
 from core.settings import load_settings
+from ingest import keeping
+
+# Commands that have a command line of their own: module, what comes before their arguments, help
+_ELSEWHERE = {
+    "ingest": ("ingest.__main__", [], "add documents to a workspace, list and remove them"),
+    "search": ("rag.__main__", ["search"], "passages for a question"),
+    "transcribe": ("omni.__main__", ["transcribe"], "a recording as text"),
+    "speak": ("omni.__main__", ["speak"], "a text as sound"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in _ELSEWHERE:
+        module, before, _ = _ELSEWHERE[argv[0]]
+        command = importlib.import_module(module).main
+        return cli_main(lambda: command([*before, *argv[1:]]))
     parser = argparse.ArgumentParser(
         prog="app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--verbose", action="store_true", help="log what happens inside")
-    commands = parser.add_subparsers(dest="command", metavar="{serve,ask,users}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="the page and its API (the default)")
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1, this computer only)")
@@ -39,6 +58,10 @@ def main(argv: list[str] | None = None) -> int:
     ask.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
 
     from web.accounts import cli as users_cli
+
+    keeping.add_commands(commands)
+    for name, (_, _, text) in _ELSEWHERE.items():
+        commands.add_parser(name, help=text, add_help=False)
 
     users_cli.add_arguments(commands.add_parser("users", help="users, API keys and the audit log"))
 
@@ -63,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             workspace=arguments.workspace,
         )
+    if arguments.command in keeping.COMMANDS:
+        return keeping.run(arguments, settings)
     if arguments.command == "users":
         from web.accounts.cli import run as run_users
 

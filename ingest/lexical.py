@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import zlib
 from collections.abc import Sequence
 
 from core.errors import StoreError
@@ -84,17 +85,26 @@ def bring_up_to_date(connection: sqlite3.Connection) -> None:
         if _tokenizer(connection) == TOKENIZER_VERSION:
             return
         logger.info("the tokeniser has changed: building the lexical index again")
-        connection.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
-        pages = connection.execute("SELECT document, number, text FROM pages")
-        for document, number, packed in pages:
+        rebuild(connection)
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Inside a write transaction: the whole index again from the stored texts."""
+    connection.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
+    pages = connection.execute("SELECT document, number, text FROM pages")
+    for document, number, packed in pages:
+        try:
             text = unpack_text(packed)
-            chunks = connection.execute(
-                "SELECT rowid, start, end, context FROM chunks WHERE document = ? AND page = ?", (document, number)
-            )
-            for row, start, end, context in chunks.fetchall():
-                add(connection, row, lexical_row(text[start:end]), lexical_row(context))
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('tokenizer', ?)", (TOKENIZER_VERSION,))
-        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
+        except (zlib.error, UnicodeDecodeError) as error:  # its passages cannot be shown either
+            logger.warning("page %d of document row %d does not unpack and is left out: %s", number, document, error)
+            continue
+        chunks = connection.execute(
+            "SELECT rowid, start, end, context FROM chunks WHERE document = ? AND page = ?", (document, number)
+        )
+        for row, start, end, context in chunks.fetchall():
+            add(connection, row, lexical_row(text[start:end]), lexical_row(context))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('tokenizer', ?)", (TOKENIZER_VERSION,))
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'")
 
 
 def require_current(connection: sqlite3.Connection) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from core.errors import NotFoundError, UsageError
 from ingest import lexical, schema
+from ingest.locks import Presence
 from ingest.workspace_writer import WorkspaceWriter
 
 _NAME = re.compile(r"[^\W_](?:[\w .-]{0,62}[\w-])?")
@@ -46,6 +47,7 @@ class Workspace(WorkspaceWriter):
         workspace = cls(path, name)
         with schema.translated(workspace.database):
             path.mkdir(parents=True, exist_ok=True)
+            workspace._presence = Presence(path)
             try:
                 lexical.bring_up_to_date(workspace._connection())
             except BaseException:

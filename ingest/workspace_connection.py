@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.errors import StoreError
 from ingest import lexical, schema
+from ingest.locks import Presence
 from ingest.originals import Originals
 from ingest.text_cache import TextCache
 
@@ -27,6 +28,7 @@ class WorkspaceConnection:
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._presence: Presence | None = None  # from the moment its folder is there
         self._texts = TextCache(_TEXT_CACHE_CHARACTERS)
 
     def close(self) -> None:
@@ -35,6 +37,8 @@ class WorkspaceConnection:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+            if self._presence is not None:
+                self._presence.release()
 
     def _connection(self) -> sqlite3.Connection:
         connection = getattr(self._local, "connection", None)

@@ -136,10 +136,17 @@ class WorkspaceWriter(WorkspaceReader):
             f"SELECT {CHUNK_COLUMNS} FROM chunks c JOIN documents d ON d.rowid = c.document WHERE d.rowid = ?",
             (row["rowid"],),
         ).fetchall()
+        damaged = False
         for chunk in chunks:  # a contentless index is told what to forget
-            whole = self._chunk(connection, chunk)
+            try:
+                whole = self._chunk(connection, chunk)
+            except (StoreError, zlib.error, UnicodeDecodeError):  # nobody knows its terms any more
+                damaged = True
+                break
             lexical.forget(connection, chunk["chunk_row"], whole.text, whole.context)
         connection.execute("DELETE FROM documents WHERE rowid = ?", (row["rowid"],))
+        if damaged:
+            lexical.rebuild(connection)
         self._texts.drop(row["rowid"])
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('purge', '1')")
 

@@ -1,0 +1,288 @@
+"""Is everything in a workspace what was stored? And if not: put right what can be, from the copies of the documents.
+
+    for damage in check_workspace(settings.home, "lease"): print(damage)
+    for line in repair_workspace(settings.home, "lease", settings): print(line)
+
+Reading never trusts what is damaged: passages, vectors and pages carry checksums, derived files have theirs beside them
+(core/seals.py). This goes through all of it at once. Documents come back from files/; conversations, which have no
+second copy, only from a backup (ingest/backup.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.errors import NotFoundError, StoreError
+from core.seals import sealed
+from core.settings import Settings
+from ingest import lexical, schema
+from ingest.locks import alone, exclusive
+from ingest.originals import file_sha256
+from ingest.prepared import chunk_crc, unpack_text, unpack_words
+from ingest.records import is_sound
+from ingest.workspace import Workspace, list_workspaces, workspace_path
+
+logger = logging.getLogger(__name__)
+
+SCRATCH = "backup-"  # folders of a backup or a repair under way
+_REPAIR = "repair-"
+_DERIVED = frozenset({"derived", "chroma"})  # folders of what is built from the rest
+_PAGE_ERRORS = (zlib.error, UnicodeDecodeError, ValueError, IndexError)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is not as it was stored."""
+
+    what: str  # a sentence for the user
+    document: str = ""  # whose passages, page or stored copy it concerns
+    curable: bool = True  # by `repair_workspace`
+
+    def __str__(self) -> str:
+        return self.what if self.curable else f"{self.what} (not to be repaired: restore a backup)"
+
+
+def check_workspace(home: Path, name: str) -> list[Damage]:
+    """Everything that is damaged; [] if nothing is. Changes nothing. Raises NotFoundError, StoreError (locked)."""
+    folder = _folder(home, name)
+    found = [*_structures(folder)]
+    if not any(schema.DATABASE in damage.what for damage in found):
+        try:
+            with Workspace.open(home, name, create=False) as workspace:
+                found += _contents(workspace)
+        except StoreError as error:
+            found.append(Damage(error.message))
+    found += _derived(folder)
+    return found
+
+
+def databases(folder: Path) -> Iterator[Path]:
+    """The SQLite files that a workspace cannot do without, paths as `folder` has them."""
+    for path in sorted(folder.rglob("*.sqlite")):
+        above = path.relative_to(folder).parts[:-1]
+        if not _DERIVED & set(above) and not any(part.startswith((SCRATCH, _REPAIR)) for part in above):
+            yield path
+
+
+def _structures(folder: Path) -> Iterator[Damage]:
+    for path in databases(folder):
+        label = path.relative_to(folder)
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=schema.BUSY_MS / 1000)) as connection:
+                lines = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+        except sqlite3.DatabaseError as error:
+            lines = [str(error)]
+        if lines != ["ok"]:
+            yield Damage(f"{label} is damaged: {'; '.join(lines)[:300]}", curable=path.name == schema.DATABASE)
+
+
+def _contents(workspace: Workspace) -> Iterator[Damage]:
+    """With a connection of its own: what is read here must not be what is kept in memory."""
+    with contextlib.closing(schema.connect(workspace.database, create=False)) as connection:
+        connection.row_factory = sqlite3.Row
+        with schema.snapshot(connection):
+            documents = connection.execute("SELECT * FROM documents ORDER BY name").fetchall()
+            for document in documents:
+                yield from _document(connection, document)
+                yield from _stored_copy(workspace, document)
+            sound = [row["chunk"] for row in connection.execute("SELECT * FROM vectors") if is_sound(row[1], row[2])]
+            total = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+            counted = sum(document["embedded"] for document in documents)
+            chunks = connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
+            indexed = connection.execute("SELECT count(*) FROM lexical").fetchone()[0]
+        if len(sound) < total:
+            yield Damage(f"{total - len(sound)} of {total} vectors have changed since they were stored")
+        if counted != total:
+            yield Damage(f"{counted} vectors are on the books, {total} are there")
+        broken = _lexical_damage(connection)
+        if broken or chunks != indexed:
+            yield Damage(f"the lexical index is damaged: {broken or f'{indexed} of {chunks} passages are in it'}")
+
+
+def _document(connection: sqlite3.Connection, document: sqlite3.Row) -> Iterator[Damage]:
+    name, row = document["name"], document["rowid"]
+    texts: dict[int, str] = {}
+    for page in connection.execute("SELECT * FROM pages WHERE document = ?", (row,)):
+        try:
+            texts[page["number"]] = unpack_text(page["text"])
+            unpack_words(page["words"])
+        except _PAGE_ERRORS as error:
+            yield Damage(f"page {page['number']} of {name} cannot be unpacked ({error})", name)
+    chunks = connection.execute("SELECT * FROM chunks WHERE document = ?", (row,)).fetchall()
+    changed = 0
+    for chunk in chunks:
+        text = texts.get(chunk["page"], "")[chunk["start"] : chunk["end"]]
+        place = (chunk["ordinal"], chunk["page"], chunk["start"], chunk["end"], chunk["context"])
+        changed += chunk["crc"] is not None and chunk["crc"] != chunk_crc(*place, text)
+    if changed:
+        yield Damage(f"{changed} of {len(chunks)} passages of {name} have changed since they were stored", name)
+    if len(chunks) != document["chunks"] or len(texts) > document["pages"]:
+        yield Damage(f"{name} has {len(chunks)} of {document['chunks']} passages", name)
+
+
+def _stored_copy(workspace: Workspace, document: sqlite3.Row) -> Iterator[Damage]:
+    path = workspace.originals.path(document["sha256"], document["name"])
+    if not path.is_file():
+        yield Damage(f"the stored copy of {document['name']} is missing", document["name"], curable=False)
+    elif file_sha256(path) != document["sha256"]:
+        yield Damage(
+            f"the stored copy of {document['name']} has changed since it was stored", document["name"], curable=False
+        )
+
+
+def _lexical_damage(connection: sqlite3.Connection) -> str:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("INSERT INTO lexical (lexical) VALUES ('integrity-check')")
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    finally:
+        connection.execute("ROLLBACK")
+    return ""
+
+
+def _derived(folder: Path) -> Iterator[Damage]:
+    for mark in sorted((folder / "derived").rglob("*.crc")):
+        path = mark.with_suffix("")
+        if not sealed(path):
+            yield Damage(f"{path.relative_to(folder)} has changed since it was written; it is built anew when needed")
+
+
+def repair_workspace(home: Path, name: str, settings: Settings) -> list[str]:
+    """Put right what `check_workspace` finds; what was done, and what could not be, a line each.
+
+    Nobody else may have the workspace open (StoreError). Vectors are left to the next embedding.
+    """
+    folder = _folder(home, name)
+    with alone(folder):
+        damages = check_structures_alone(folder)
+        done = [] if not damages else _start_again(home, name, folder)
+    if damages:
+        return [*done, *_take_in_again(home, name, settings, _salvaged(folder), reset=True)]
+    with Workspace.open(home, name, create=False) as workspace, exclusive(folder, "ingest"):
+        found = [*_contents(workspace), *_derived(folder)]
+        worst = sorted({damage.document for damage in found if damage.document and damage.curable})
+        copies = {damage.document for damage in found if not damage.curable}
+        done = [f"left as it is: {damage.what}" for damage in found if not damage.curable]
+        done += [f"cannot be read again, its stored copy is damaged too: {name}" for name in worst if name in copies]
+        again = _let_go(workspace, [document for document in worst if document not in copies])
+        if found:
+            shutil.rmtree(folder / "derived", ignore_errors=True)
+            done.append("derived files were deleted: they are built anew when needed")
+    return done + _take_in_again(home, name, settings, again) if again else done
+
+
+def check_structures_alone(folder: Path) -> list[Damage]:
+    """Damage of the workspace's own database that only a new one cures."""
+    return [damage for damage in _structures(folder) if damage.what.startswith(schema.DATABASE)]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is to be read again: where its bytes are and what it was called."""
+
+    copy: Path  # outside files/, which would be cleared
+    name: str
+    source: str
+    aliases: tuple[tuple[str, str], ...] = ()  # (name, source)
+
+
+def _let_go(workspace: Workspace, names: list[str]) -> list[_Known]:
+    """Take damaged documents out of the database, keeping their copies; lexical index and vectors are put right."""
+    kept = []
+    with workspace._writing() as connection:
+        for name in names:
+            row = connection.execute("SELECT * FROM documents WHERE name = ?", (name,)).fetchone()
+            aliases = connection.execute("SELECT name, source FROM aliases WHERE document = ?", (row["rowid"],))
+            original = workspace.originals.path(row["sha256"], name)
+            copy = Path(tempfile.mkdtemp(prefix=_REPAIR, dir=workspace.path)) / original.name
+            shutil.copyfile(original, copy)
+            kept.append(_Known(copy, name, row["source"], tuple((a["name"], a["source"]) for a in aliases.fetchall())))
+            connection.execute("DELETE FROM documents WHERE rowid = ?", (row["rowid"],))
+        bad = [(row[0],) for row in connection.execute("SELECT * FROM vectors") if not is_sound(row[1], row[2])]
+        connection.executemany("DELETE FROM vectors WHERE chunk = ?", bad)
+        connection.execute(
+            "UPDATE documents SET embedded = (SELECT count(*) FROM vectors v JOIN chunks c ON c.rowid = v.chunk"
+            " WHERE c.document = documents.rowid)"
+        )
+        lexical.rebuild(connection)
+    return kept
+
+
+def _start_again(home: Path, name: str, folder: Path) -> list[str]:
+    """Move the broken database away."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    away = folder / f"{schema.DATABASE}.damaged-{stamp}"
+    for suffix in ("", "-wal", "-shm"):
+        path = folder / (schema.DATABASE + suffix)
+        if path.exists():
+            path.rename(f"{away}{suffix}")
+    shutil.rmtree(folder / "derived", ignore_errors=True)
+    return [f"{schema.DATABASE} was damaged and is now {away.name}; delete it when you miss nothing"]
+
+
+def _salvaged(folder: Path) -> list[_Known]:
+    """Every stored copy under the name that the broken database still tells, or under its hash."""
+    names: dict[str, list[tuple[str, str]]] = {}
+    for broken in sorted(folder.glob(f"{schema.DATABASE}.damaged-*[0-9]"))[-1:]:
+        with contextlib.closing(sqlite3.connect(broken)) as connection, contextlib.suppress(sqlite3.DatabaseError):
+            top = 100_000
+            with contextlib.suppress(sqlite3.DatabaseError):
+                top = connection.execute("SELECT max(rowid) FROM documents").fetchone()[0] or 0
+            misses = 0
+            for row in range(1, top + 1):  # one by one: a broken page costs what is on it, not all behind it
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    found = connection.execute(
+                        "SELECT sha256, name, source FROM documents WHERE rowid = ?", (row,)
+                    ).fetchone()
+                    misses = 0 if found else misses + 1
+                    if found and isinstance(found[0], str):
+                        names.setdefault(found[0], []).append((str(found[1]), str(found[2])))
+                if misses > 10_000:
+                    break
+    known = []
+    for path in sorted((folder / "files").glob("*")):
+        sha256 = path.stem
+        if len(sha256) != 64 or file_sha256(path) != sha256:
+            continue
+        copy = Path(tempfile.mkdtemp(prefix=_REPAIR, dir=folder)) / path.name
+        shutil.copyfile(path, copy)
+        known += [_Known(copy, name, source) for name, source in names.get(sha256, [(path.name, "")])]
+    return known
+
+
+def _take_in_again(home: Path, name: str, settings: Settings, known: list[_Known], *, reset: bool = False) -> list[str]:
+    from ingest.pipeline import ingest_file
+
+    done = []
+    with Workspace.open(home, name, create=reset) as workspace:
+        for document in known:
+            report = ingest_file(workspace, document.copy, settings=settings, name=document.name, retry=True)
+            for alias, source in document.aliases:
+                workspace.put_alias(alias, file_sha256(document.copy), source=source)
+            if document.source:
+                workspace.confirm(document.name, document.source)
+            done.append(f"{document.name} was read again from its stored copy: {report.status}")
+        for document in known:
+            shutil.rmtree(document.copy.parent, ignore_errors=True)
+        pending = workspace.pending_count()
+    if pending:
+        done.append(f"{pending} passages wait for their vectors: the next ingest, or start of the page, makes them")
+    return done
+
+
+def _folder(home: Path, name: str) -> Path:
+    folder = workspace_path(home, name)
+    if not (folder / schema.DATABASE).is_file():
+        known = ", ".join(list_workspaces(home)) or "none yet"
+        raise NotFoundError(f"there is no workspace {name!r} in {home} (there are: {known})", remedy="Choose another")
+    return folder
