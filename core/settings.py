@@ -131,6 +131,18 @@ class OmniSettings(Piece):
     repetition_penalty: float = Field(1.0, ge=1, le=2, description="above 1: said words become less likely")
 
 
+class LiveSettings(Piece):
+    """Live conversation; see docs/live.md."""
+
+    silence_ms: int = Field(500, ge=200, le=5000, description="silence that ends a turn, ms")
+    complete_ms: int = Field(320, ge=160, le=5000, description="the same after a complete question, ms")
+    unfinished_ms: int = Field(1100, ge=200, le=10_000, description="the same after an unfinished one, ms")
+    lead_s: float = Field(4.0, ge=1, le=30, description="speech sent ahead of what has been played, s")
+    grace_s: float = Field(60.0, ge=5, le=3600, description="a lost connection can be resumed for so long, s")
+    conversations: int = Field(32, ge=1, le=1000, description="at once, over all visitors")
+    workers: int = Field(2, ge=1, le=64, description="threads that recognise and search for all of them")
+
+
 class ServerSettings(Piece):
     host: str = Field("127.0.0.1", description="address to listen on; another than loopback needs a login")
     port: int = Field(7860, ge=1, le=65535)
@@ -171,6 +183,7 @@ class Settings(BaseSettings):
         "cascade", description="cascade: recogniser, answer, voice; omni: one speech language model (docs/omni.md)"
     )
     omni: OmniSettings = OmniSettings()
+    live: LiveSettings = LiveSettings()
     server: ServerSettings = ServerSettings()
 
     @classmethod
