@@ -279,3 +279,10 @@ def test_inbox_close_returns_soon(lectern_home: Path) -> None:
     started = time.monotonic()
     inbox.close()
     assert time.monotonic() - started < 2
+
+
+def test_the_server_carries_the_versioned_api_and_its_description(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    assert "/workspaces/{workspace}/ask" in described["paths"] and described["servers"] == [{"url": "/v1"}]
+    assert client.get("/v1/workspaces").json() == {"workspaces": ["default"]}
+    assert client.get("/v1/nothing").json()["error"]["code"] == "not_found"  # not the page's own answer

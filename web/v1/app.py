@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.v1 import (
     documents,
@@ -62,7 +62,20 @@ class V1:
         self._asgi: ASGIApp = HeadAndOptions(app, router=app.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._asgi(scope, receive, send)
+        answered = False
+
+        async def noticing(message: Message) -> None:
+            nonlocal answered
+            await send(message)
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
+
+        try:
+            await self._asgi(scope, receive, noticing)
+        except Exception:
+            if (
+                not answered
+            ):  # else Starlette only passes on what is answered and logged, and the connection would break
+                raise
 
     def openapi(self) -> dict[str, Any]:
         return {**self.app.openapi(), "servers": [{"url": "/v1"}]}
