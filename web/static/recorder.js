@@ -1,8 +1,7 @@
 // Microphone -> 16 kHz mono WAV. The browser's own recorder writes WebM, which not every decoder reads.
 
-import { Problem } from "./client.js";
+import { lacking, Microphone, SAMPLE_RATE } from "./microphone.js";
 
-const SAMPLE_RATE = 16000;
 export const MAX_SECONDS = 120;
 
 export class Recorder {
@@ -17,61 +16,41 @@ export class Recorder {
   }
 
   async start() {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Problem("This browser gives the microphone only to pages on this computer or over HTTPS.",
-        "Open Lectern at http://127.0.0.1 or put it behind HTTPS; typing works either way.");
-    }
-    try {
-      this.stream = await navigator.mediaDevices.getUserMedia({
-        audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-      });
-    } catch (error) {
-      if (error.name === "NotFoundError") throw new Problem("No microphone was found.", "Connect one, or type your question.");
-      throw new Problem("The microphone is not allowed for this page.", "Allow it beside the address, or type your question.");
-    }
-    this.context = new AudioContext({ sampleRate: SAMPLE_RATE });
-    await this.context.audioWorklet.addModule("/ui/recorder-worklet.js");
-    this.node = new AudioWorkletNode(this.context, "lectern-recorder", { numberOfOutputs: 0 });
-    this.node.port.onmessage = ({ data }) => {
-      this.frames.push(data);
-      this.count += data.length;
+    const problem = lacking();
+    if (problem) throw problem;
+    this.context = new AudioContext();
+    this.microphone = new Microphone({ context: this.context, size: 1024, onFrame: (frame) => {
+      this.frames.push(frame);
+      this.count += frame.length;
       let power = 0;
-      for (const sample of data) power += sample * sample;
-      this.onLevel(Math.min(1, Math.sqrt(power / data.length) * 6), this.seconds);
-    };
-    this.context.createMediaStreamSource(this.stream).connect(this.node);
+      for (const sample of frame) power += (sample / 32768) ** 2;
+      this.onLevel(Math.min(1, Math.sqrt(power / frame.length) * 6), this.seconds);
+    } });
+    await this.microphone.open();
   }
 
   release() {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
-    this.node?.disconnect();
+    this.microphone?.close();
     if (this.context && this.context.state !== "closed") this.context.close();
   }
 
   // Ends the recording; a Blob of audio/wav.
   stop() {
     this.release();
-    const view = new DataView(new ArrayBuffer(44 + 2 * this.count));
-    const text = (offset, value) => [...value].forEach((c, i) => view.setUint8(offset + i, c.charCodeAt(0)));
+    const header = new DataView(new ArrayBuffer(44));
+    const text = (offset, value) => [...value].forEach((c, i) => header.setUint8(offset + i, c.charCodeAt(0)));
     text(0, "RIFF");
-    view.setUint32(4, 36 + 2 * this.count, true);
+    header.setUint32(4, 36 + 2 * this.count, true);
     text(8, "WAVEfmt ");
-    view.setUint32(16, 16, true);
-    view.setUint16(20, 1, true); // PCM
-    view.setUint16(22, 1, true); // mono
-    view.setUint32(24, SAMPLE_RATE, true);
-    view.setUint32(28, 2 * SAMPLE_RATE, true);
-    view.setUint16(32, 2, true);
-    view.setUint16(34, 16, true);
+    header.setUint32(16, 16, true);
+    header.setUint16(20, 1, true); // PCM
+    header.setUint16(22, 1, true); // mono
+    header.setUint32(24, SAMPLE_RATE, true);
+    header.setUint32(28, 2 * SAMPLE_RATE, true);
+    header.setUint16(32, 2, true);
+    header.setUint16(34, 16, true);
     text(36, "data");
-    view.setUint32(40, 2 * this.count, true);
-    let offset = 44;
-    for (const frame of this.frames) {
-      for (const sample of frame) {
-        view.setInt16(offset, 32767 * Math.max(-1, Math.min(1, sample)), true);
-        offset += 2;
-      }
-    }
-    return new Blob([view], { type: "audio/wav" });
+    header.setUint32(40, 2 * this.count, true);
+    return new Blob([header, ...this.frames], { type: "audio/wav" }); // typed arrays are little-endian wherever browsers run
   }
 }
