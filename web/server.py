@@ -34,6 +34,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     from web.api import add_error_answers, router
     from web.examples import EXAMPLE
     from web.guard import Guard
+    from web.live import router as live
     from web.sessions import router as sessions
     from web.theme import STATIC, LecternTheme, head
     from web.ui import build_page
@@ -51,6 +52,8 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         assistant.start()
         yield
+        if (talks := getattr(app.state, "live", None)) is not None:
+            talks.close()
         assistant.close()
         if accounts is not None:
             accounts.close()
@@ -65,6 +68,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     app.include_router(accounts_router)
     app.include_router(router)
     app.include_router(sessions)
+    app.include_router(live)
     v1 = build_v1(assistant)
     app.mount("/v1", v1, name="v1")
     app.get("/openapi.json", include_in_schema=False)(v1.openapi)  # where tools look for it
@@ -128,7 +132,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     # With a login a proxy on this computer may hand requests on under the name that the outside knows.
     local_only = is_local_address(host) and accounts is None
     app = build_app(build(settings), local_only=local_only, accounts=accounts)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False, ws_max_size=2**20)
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
     gc.freeze()  # or the collection at exit walks through every model, which takes seconds

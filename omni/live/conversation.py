@@ -1,0 +1,862 @@
+"""A live conversation: the state machine between microphone, recogniser, answers, voice and client. No transport.
+
+    conversation = LiveConversation(answerer, recogniser=..., voice=..., vocabulary=..., work=Work(), post=mailbox.post)
+    conversation.hear(samples)                  # 16 kHz float32, any length
+    conversation.control({"type": "ask", "text": "How long is the notice period?"})
+    reader, _ = conversation.outbox.attach(wake=...)
+
+Everything here runs in the conversation's one thread (omni/live/mailbox.py); recognition, search and answers run in
+`Work`, speech in a thread of its own, and what they find comes back through `post`. docs/live.md tells what goes in and
+out; this file is its author's other half.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from core.errors import LecternError
+from omni.live.answering import Answering
+from omni.live.barge_in import DUCK_FRAMES, HOLD_FRAMES, Interruption, Verdict, is_backchannel, judge
+from omni.live.commands import Command, CommandName, recognise
+from omni.live.hearing import Heard, Hearing
+from omni.live.latency import TurnTimes
+from omni.live.outbox import Outbox
+from omni.live.speaking import Script, Speech
+from omni.live.speculation import Speculation
+from omni.live.turn_taking import Signal, TurnTaker, Words
+from omni.live.types import Answerer, LiveSettings, Mode
+from omni.live.work import Work
+from omni.spoken_citations import document_name, has_pages
+from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript
+from omni.vad import FRAME, FRAME_S, SAMPLE_RATE, SpeechProbability
+from rag.types import Citation, Hit
+
+log = logging.getLogger(__name__)
+
+BEFORE_FRAMES = 6  # kept before the first frame of speech: soft consonants
+THRESHOLD_WHILE_SPEAKING = 0.6  # of speech probability: what is left of the assistant's own voice is weaker
+SLOWER, FASTER, SLOWEST, FASTEST = 0.85, 1.18, 0.6, 1.6  # steps and bounds of the speaking rate
+SHOWN_HITS, SHOWN_READINGS = 3, 5
+BUSY_MS, ANSWERS_KEPT = 300, 20
+HARDLY_HEARD_S = 0.6  # of an answer: who speaks so soon goes on with the question
+_NEVER_MS = 10**9
+
+
+@dataclass
+class _Turn:
+    """The user's turn that is being heard, or whose transcript is awaited."""
+
+    number: int
+    start: int  # absolute frame at which it began
+    base: int  # absolute frame of the first that was given to the recogniser
+    hearing: Hearing
+    speculation: Speculation
+    interrupts: bool  # began while the assistant had something to say, and is not judged yet
+    partial: str = ""
+    readings: tuple[str, ...] = ()
+    words: Words = field(default_factory=Words)
+    speech_frames: int = 0
+    told: bool = False  # `hearing` was sent
+    times: TurnTimes | None = None  # once it has ended
+    joins: Answering | None = None  # the turn before, whose answer had not sounded
+    before: _Turn | None = None  # ended just before, its transcript still awaited when this one began
+    final: Transcript | None = None
+    found: dict[str, float] = field(default_factory=dict)  # when what was looked up in advance was found
+    stopped_speech: int = 0  # the speech that it interrupted
+    ended: bool = False
+
+
+class LiveConversation:
+    """See the module. State: the turn being heard, the answer being given, the speech being played."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        recogniser: Callable[[], SpeechRecogniser],
+        voice: Callable[[], SpeechSynthesiser],
+        vocabulary: Callable[[], Sequence[str]] = tuple,
+        work: Work,
+        post: Callable[[Callable[[], None]], None],
+        settings: LiveSettings | None = None,
+        outbox: Outbox | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        probability: Callable[[np.ndarray], float] | None = None,
+        pronounce: Callable[[str], Sequence[str]] | None = None,
+        recorded: Callable[[dict[str, Any]], None] = lambda record: None,
+    ) -> None:
+        """`probability`: of speech in a frame (Silero's if None); `pronounce`: for commands told by their sound;
+        `recorded`: told each turn's latency record."""
+        self.settings = settings or LiveSettings()
+        self.outbox = outbox or Outbox()
+        self.mode: Mode = "hands_free"
+        self.speaks = True
+        self.rate = self.settings.rate
+        self.received = 0  # samples of the client's clock
+        self._answerer, self._recogniser, self._voice, self._vocabulary = answerer, recogniser, voice, vocabulary
+        self._work, self._post, self._clock, self._recorded = work, post, clock, recorded
+        self._pronounce = pronounce
+        self._probability = probability or SpeechProbability()
+        self._taker = TurnTaker(self.settings.turn_taking)
+        self._rest = np.zeros(0, np.float32)
+        self._recent: deque[np.ndarray] = deque(maxlen=BEFORE_FRAMES + 8)
+        self._arrived: deque[float] = deque(maxlen=256)  # when each of the latest frames came
+        self._button = False
+        self._turns = self._speeches = 0
+        self._turn: _Turn | None = None
+        self._answering: Answering | None = None  # the latest, until another is asked
+        self._answers: dict[int, Answering] = {}
+        self._speech: Speech | None = None
+        self._where: list[Citation] = []  # of the speech that tells a place
+        self._ducked = self._held = False
+        self._state = ""
+        self._busy_told = 0
+        self._told_conversation = answerer.conversation
+        self._behind_told = self._closed = False
+        self._tell_state()
+
+    # ---- what comes in --------------------------------------------------------------------------------------------
+
+    def hear(self, samples: np.ndarray) -> None:
+        """Sound of the microphone, (n,) float32 at 16 kHz."""
+        now = self._clock()
+        self.received += len(samples)
+        heard = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = len(heard) // FRAME * FRAME
+        self._rest = heard[whole:].copy()
+        for frame in heard[:whole].reshape(-1, FRAME):
+            self._arrived.append(now)
+            self._frame(frame.astype(np.float32, copy=False))
+        self._tell_state()
+
+    def control(self, message: dict[str, Any]) -> None:
+        """A message of the client, already checked (web/live.py)."""
+        kind = message["type"]
+        if kind == "mode":
+            self.set_mode(message["mode"])
+        elif kind == "talk":
+            self._press() if message["down"] else self._release()
+        elif kind == "ask":
+            self._ask_typed(message["text"])
+        elif kind == "correct":
+            self._correct(message["turn"], message["text"])
+        elif kind == "command":
+            self._command(Command(message["name"], ""), turn=0)
+        elif kind == "speak":
+            self.speaks = message["on"]
+            if not self.speaks:
+                self._silence("stop")
+        elif kind == "gap":
+            self._gap(message["samples"])
+        elif kind == "played":
+            self._played(message["speech"], message["samples"], message["playing"])
+        elif kind == "first_played":
+            self._first_played(message)
+        elif kind == "stopped":
+            self._stopped(message)
+        self._tell_state()
+
+    def set_mode(self, mode: Mode) -> None:
+        """hands_free or push_to_talk; an open turn ends."""
+        if mode == self.mode:
+            return
+        if self._turn is not None and not self._turn.ended:
+            self._end_turn(self._taker.end() or Signal("end", self._taker.frames, self._taker.frames, "button"))
+        self.mode, self._button = mode, False
+        quiet = self.settings.turn_taking
+        if mode == "push_to_talk":  # the button alone ends a turn, however long the silence
+            quiet = replace(quiet, complete_ms=_NEVER_MS, silence_ms=_NEVER_MS, unfinished_ms=_NEVER_MS)
+        self._taker.settings = quiet
+
+    def tick(self) -> None:
+        """Now and then, also while no sound comes."""
+        speech = self._speech
+        if speech is not None and speech.over:
+            self._speech_over()
+        self._tell_busy()
+        self._tell_state()
+
+    def close(self) -> None:
+        """The conversation is over: stop everything, keep what was heard."""
+        self._closed = True
+        if self._turn is not None:
+            self._turn.hearing.close()
+            self._turn = None
+        self._silence("stop")
+        self._write_times()
+
+    # ---- frames and whose turn it is ------------------------------------------------------------------------------
+
+    def _frame(self, frame: np.ndarray) -> None:
+        probability = self._probability(frame)
+        self._recent.append(frame)
+        if self.mode == "push_to_talk" and not self._button:
+            self._taker.skip(1)
+            return
+        talking = self._talking
+        self._taker.threshold = THRESHOLD_WHILE_SPEAKING if talking else self.settings.turn_taking.threshold
+        turn = self._turn
+        signals = self._taker.step(probability, turn.words if turn is not None else Words())
+        if turn is not None and not turn.ended:
+            turn.hearing.accept(frame)
+            turn.speech_frames = max(turn.speech_frames, self._taker.spoken_frames)
+        for signal in signals:
+            self._signal(signal)
+        if self._taker.spoken_frames >= HOLD_FRAMES and self._taker.silence == 0 and talking and self._unjudged:
+            self._hold()
+        turn = self._turn
+        if turn is not None and turn.interrupts and not turn.ended and turn.speech_frames % 4 == 0:
+            self._judge(turn, ended=False)
+
+    @property
+    def _unjudged(self) -> bool:
+        """What is being heard may yet turn out to be no interruption."""
+        return self._turn is None or self._turn.ended or self._turn.interrupts
+
+    def _signal(self, signal: Signal) -> None:
+        turn = self._turn
+        if signal.kind == "onset":
+            if self._speech is not None and self._talking and DUCK_FRAMES:
+                self._duck()
+        elif signal.kind == "false_onset":
+            self._go_on()
+        elif signal.kind == "begin":
+            self._begin_turn(signal)
+        elif turn is None or turn.ended:
+            return
+        elif signal.kind == "pause":
+            turn.hearing.pause()
+        elif signal.kind == "resume":
+            turn.words = Words()
+            turn.hearing.resume()
+        elif signal.kind == "end":
+            self._end_turn(signal)
+
+    def _begin_turn(self, signal: Signal) -> _Turn:
+        before = self._turn
+        if before is not None and not before.ended:
+            before.hearing.close()
+            before.speculation.closed = True
+            before = None
+        self._turns += 1
+        number = self._turns
+        base = max(signal.frame - BEFORE_FRAMES, signal.now - len(self._recent), 0)
+        turn = _Turn(
+            number,
+            signal.frame,
+            base,
+            Hearing(
+                self._recogniser, self._vocabulary, self._work, self._post, lambda heard: self._heard(number, heard)
+            ),
+            Speculation(
+                self._answerer.look, self._work, self._post, lambda asked, hits: self._looking(number, asked, hits)
+            ),
+            interrupts=self._talking,
+            before=before,
+        )
+        self._turn = turn
+        count = min(signal.now - base, len(self._recent))
+        for frame in list(self._recent)[len(self._recent) - count :] if count > 0 else []:
+            turn.hearing.accept(frame)
+        turn.speech_frames = self._taker.spoken_frames
+        self.outbox.event("hearing", turn=number, start_sample=signal.frame * FRAME)
+        turn.told = True
+        return turn
+
+    def _end_turn(self, signal: Signal) -> None:
+        turn = self._turn
+        if turn is None or turn.ended:
+            return
+        turn.ended = True
+        now = self._clock()
+        behind = self._taker.frames - signal.frame + 1
+        arrived = self._arrived[-min(behind, len(self._arrived))] if self._arrived else now
+        turn.times = TurnTimes(
+            turn.number, arrived, speech_s=(signal.frame - turn.start) * FRAME_S, reason=signal.reason
+        )  # fmt: skip
+        turn.times.mark("decided", now)
+        self.outbox.event(
+            "end_of_turn", turn=turn.number, start_sample=turn.start * FRAME, speech_end_sample=signal.frame * FRAME,
+            decided_sample=signal.now * FRAME, waited_ms=round((signal.now - signal.frame) * FRAME_S * 1000),
+            reason=signal.reason,
+        )  # fmt: skip
+        if signal.reason == "limit":
+            self._error(
+                turn.number, "too_long", LecternError("that was too long", remedy="Ask in a few sentences")
+            )  # fmt: skip
+        turn.hearing.finish()
+
+    def _press(self) -> None:
+        if self.mode != "push_to_talk" or self._button:
+            return
+        self._button = True
+        self._silence("asked")
+        self._recent.clear()
+        self._begin_turn(self._taker.begin())
+
+    def _release(self) -> None:
+        if not self._button:
+            return
+        self._button = False
+        signal = self._taker.end("button")
+        if signal is not None:
+            self._end_turn(signal)
+
+    def _gap(self, samples: int) -> None:
+        self.received += samples
+        self._rest = np.zeros(0, np.float32)
+        missing = self.received // FRAME - self._taker.frames
+        self._taker.skip(missing)
+
+    # ---- what was understood --------------------------------------------------------------------------------------
+
+    def _heard(self, number: int, heard: Heard) -> None:
+        """Words from the recogniser, of whichever turn."""
+        turn = self._turn
+        if turn is not None and turn.number != number and turn.before is not None:
+            turn = turn.before if turn.before.number == number else turn
+        if turn is None or turn.number != number or self._closed:
+            return
+        if turn is not self._turn:
+            self._heard_late(turn, heard)
+        elif heard.kind == "failed":
+            self._turn = None
+            self._taker.end()
+            assert heard.error is not None
+            self._error(number, "recognition_failed", heard.error)
+            self._go_on()
+        elif heard.kind == "final":
+            turn.final = heard.transcript
+            if turn.before is None or turn.before.final is not None:
+                self._turn = None
+                self._understood(turn, heard.transcript)
+        elif not turn.ended:
+            self._partial(turn, heard)
+        self._tell_state()
+
+    def _heard_late(self, turn: _Turn, heard: Heard) -> None:
+        """The transcript of a turn after which the user has gone on speaking: the two are one."""
+        if heard.kind not in ("final", "failed"):
+            return
+        after = self._turn
+        assert after is not None and turn.times is not None
+        turn.final = heard.transcript
+        turn.times.mark("transcript", self._clock())
+        if not turn.final.text or is_backchannel(turn.final.text):
+            after.before = None
+            self.outbox.event("not_a_turn", turn=turn.number, reason="noise", text=turn.final.text)
+        else:
+            self._tell_transcript(turn.number, turn.final)
+        if after.final is not None:
+            self._turn = None
+            self._understood(after, after.final)
+
+    def _partial(self, turn: _Turn, heard: Heard) -> None:
+        text = heard.transcript.text
+        pause = heard.kind == "pause"
+        stable = len(text) if pause else _common_words(turn.partial, text)
+        if text != turn.partial or pause:
+            self.outbox.event("partial", turn=turn.number, text=text, stable=stable)
+        turn.readings = _readings(heard.transcript)
+        unchanged, turn.partial = text == turn.partial, text
+        command = self._commanded(turn) if pause else None
+        if pause:
+            complete = command is not None
+            turn.words = Words(text, turn.base + heard.frames, complete=complete)
+        if turn.interrupts:
+            if pause and command is not None:
+                self._end_now(turn)  # "stop" needs no second of silence
+                return
+            self._judge(turn, ended=pause)
+        if self._turn is turn and command is None and (pause or unchanged):
+            turn.speculation.consider(text, sure=pause)
+
+    def _commanded(self, turn: _Turn) -> Command | None:
+        speech_s = turn.speech_frames * FRAME_S
+        return recognise(turn.readings, speech_s=speech_s, pronounce=self._pronounce)
+
+    def _end_now(self, turn: _Turn) -> None:
+        signal = self._taker.end("silence")
+        if signal is not None:
+            self._end_turn(replace(signal, reason="complete"))
+
+    def _judge(self, turn: _Turn, *, ended: bool) -> None:
+        """Is this an interruption? If it is clear by now, act."""
+        said = self._speech.being_said() if self._speech is not None else ""
+        judgement = judge(Interruption(turn.speech_frames * FRAME_S, turn.readings, ended, said))
+        if judgement.verdict is Verdict.CANCEL:
+            self._interrupt(turn)
+        elif judgement.verdict is Verdict.RESUME:
+            self._no_turn(turn, judgement.reason)
+
+    def _interrupt(self, turn: _Turn) -> None:
+        """The user takes the turn."""
+        turn.interrupts = False
+        answering, speech = self._answering, self._speech
+        unheard = speech is None or not speech.announced or speech.seconds_heard < HARDLY_HEARD_S
+        recent = answering is not None and self._clock() - answering.times.speech_end < self.settings.join_s
+        if answering is not None and unheard and recent and not answering.times.typed:
+            turn.joins = answering
+        if speech is not None and speech.announced:
+            turn.stopped_speech = speech.number
+        self._silence("barge_in")
+
+    def _no_turn(self, turn: _Turn, reason: str) -> None:
+        turn.interrupts = False
+        turn.hearing.close()
+        turn.speculation.closed = True
+        if not turn.ended:
+            self._taker.end()
+        if self._turn is turn:
+            self._turn = None
+        self.outbox.event("not_a_turn", turn=turn.number, reason=reason, text=turn.partial)
+        self._go_on()
+
+    def _understood(self, turn: _Turn, transcript: Transcript) -> None:
+        """A turn's final transcript."""
+        times = turn.times
+        assert times is not None
+        times.mark("transcript", self._clock())
+        if turn.hearing.ticket is not None:
+            times.queued_ms += turn.hearing.ticket.waited_ms
+        turn.readings, turn.partial = _readings(transcript), transcript.text
+        command = self._commanded(turn)
+        if turn.interrupts and command is None:
+            said = self._speech.being_said() if self._speech is not None else ""
+            judgement = judge(Interruption(turn.speech_frames * FRAME_S, turn.readings, True, said))
+            if judgement.verdict is Verdict.RESUME:
+                self._no_turn(turn, judgement.reason)
+                return
+            self._interrupt(turn)
+        if not transcript.text.strip() or (command is None and is_backchannel(transcript.text)):
+            reason = "backchannel" if transcript.text.strip() else "noise"
+            self._no_turn(turn, reason)
+            self._answer_before(turn)  # it was no continuation after all
+            return
+        if command is not None:
+            self._tell_transcript(turn.number, transcript)
+            self._command(command, turn.number)
+            self._answer_before(turn)
+            if turn.stopped_speech and command.name in ("slower", "faster", "open_page"):
+                self._continue()  # it was stopped while this was no more than a few words
+            return
+        joins = 0
+        if turn.joins is not None or (turn.before is not None and turn.before.final is not None):
+            if turn.joins is not None:
+                turn.joins.forget()
+                joins, first = turn.joins.turn, turn.joins.transcript.text
+            else:
+                assert turn.before is not None and turn.before.final is not None
+                joins, first = turn.before.number, turn.before.final.text
+            transcript = replace(transcript, text=f"{first.rstrip(' .?!')} {transcript.text}", hypotheses=())
+        self._tell_transcript(turn.number, transcript, joins=joins)
+        times.speculation = turn.speculation.verdict(transcript.text)
+        if times.speculation == "kept" and transcript.text in turn.found:
+            times.mark("first_hit", turn.found[transcript.text])
+        self._answer(turn.number, transcript, times)
+
+    def _answer_before(self, turn: _Turn) -> None:
+        """What `turn` seemed to go on from is a question of its own: answer it."""
+        if turn.joins is not None:
+            self._answer(turn.joins.turn, turn.joins.transcript, turn.joins.times)
+        elif turn.before is not None and turn.before.final is not None and turn.before.times is not None:
+            self._answer(turn.before.number, turn.before.final, turn.before.times)
+
+    def _tell_transcript(
+        self, turn: int, transcript: Transcript, *, typed: bool = False, corrects: int = 0, joins: int = 0
+    ) -> None:
+        others = [reading for reading in _readings(transcript)[1:] if reading != transcript.text]
+        self.outbox.event(
+            "transcript", turn=turn, text=transcript.text, confidence=round(transcript.confidence, 3),
+            hypotheses=others[:SHOWN_READINGS], typed=typed, corrects=corrects, joins=joins,
+        )  # fmt: skip
+
+    def _looking(self, turn: int, question: str, hits: Sequence[Hit]) -> None:
+        if self._turn is None or self._turn.number != turn or not hits:
+            return
+        self._turn.found[question] = self._clock()
+        shown = [self._answerer.hit_json(hit) for hit in hits[:SHOWN_HITS]]
+        self.outbox.event("looking", turn=turn, question=question, hits=shown)
+
+    # ---- answers --------------------------------------------------------------------------------------------------
+
+    def _ask_typed(self, text: str, *, corrects: int = 0) -> None:
+        self._silence("corrected" if corrects else "asked")
+        self._turns += 1
+        now = self._clock()
+        times = TurnTimes(self._turns, now, typed=True, reason="typed")
+        transcript = Transcript(text, (), 0.0, 1.0)
+        self._tell_transcript(self._turns, transcript, typed=True, corrects=corrects)
+        self._answer(self._turns, transcript, times)
+
+    def _correct(self, turn: int, text: str) -> None:
+        if (old := self._answers.pop(turn, None)) is not None:
+            self._silence("corrected")
+            old.forget()
+            if self._answering is old:
+                self._answering = None
+        self._ask_typed(text, corrects=turn)
+
+    def _answer(self, turn: int, transcript: Transcript, times: TurnTimes) -> None:
+        self._silence("replaced")
+        self._write_times()
+        answering = Answering(
+            turn, transcript, self._answerer, self._work, self.outbox, times, clock=self._clock, post=self._post,
+            done=self._answered,
+        )  # fmt: skip
+        self._answering = answering
+        self._answers[turn] = answering
+        while len(self._answers) > ANSWERS_KEPT:
+            del self._answers[next(iter(self._answers))]
+        if self.speaks:
+            self._say(answering.script, turn, "answer")
+        answering.start()
+
+    def _answered(self, answering: Answering, error: LecternError | None) -> None:
+        if self._answerer.conversation != self._told_conversation:
+            self._told_conversation = self._answerer.conversation
+            self.outbox.event("conversation", id=self._told_conversation)
+        if error is not None:
+            self._error(answering.turn, "answer_failed", error)
+        if error is not None or self._speech is None or self._speech.script is not answering.script:
+            self._tell_latency(answering.times)
+        self._tell_state()
+
+    # ---- speech ---------------------------------------------------------------------------------------------------
+
+    def _say(self, script: Script, turn: int, of: str, *, first: int = 0) -> None:
+        self._speeches += 1
+        number = self._speeches
+        times = self._answering.times if self._answering is not None and of == "answer" else None
+        speech = Speech(
+            number, script, self._voice, self.outbox, turn=turn, of=of, first=first, rate=self.rate,
+            lead_s=self.settings.lead_s, clock=self._clock,
+            first_sound=lambda: times.mark("first_audio", self._clock()) if times is not None else None,
+            ended=lambda error: self._post(lambda: self._spoken(number, error)),
+        )  # fmt: skip
+        self._speech = speech
+        speech.start()
+
+    def _spoken(self, number: int, error: LecternError | None) -> None:
+        """A speech has sent all of its sound, or has failed."""
+        speech = self._speech
+        if speech is None or speech.number != number:
+            return
+        if error is not None:
+            self._error(speech.turn, "voice_failed", error)
+        if error is not None or not speech.announced:  # there was nothing to say
+            if error is not None:
+                speech.cancel()
+            self._speech = None
+            if self._answering is not None and self._answering.complete:
+                self._tell_latency(self._answering.times)
+        self._tell_state()
+
+    @property
+    def _talking(self) -> bool:
+        """The assistant has something to say that the user would interrupt."""
+        speech = self._speech
+        return speech is not None and not speech.cancelled and not speech.over
+
+    def _duck(self) -> None:
+        speech = self._speech
+        if speech is not None and speech.announced and not self._ducked and not self._held:
+            self._ducked = True
+            self.outbox.event("duck", speech=speech.number)
+
+    def _hold(self) -> None:
+        speech = self._speech
+        if speech is None or self._held:
+            return
+        self._held = True
+        speech.hold()
+        if speech.announced:
+            self.outbox.event("hold", speech=speech.number)
+
+    def _go_on(self) -> None:
+        """It was no interruption."""
+        speech = self._speech
+        if speech is not None and (self._held or self._ducked) and not speech.cancelled:
+            speech.resume()
+            if speech.announced:
+                self.outbox.event("resume", speech=speech.number)
+        self._held = self._ducked = False
+
+    def _silence(self, reason: str) -> bool:
+        """Stop reading and speaking; the history keeps what was heard. Whether there was anything to stop."""
+        speech, answering = self._speech, self._answering
+        had = False
+        if answering is not None and not answering.complete and not answering.cancelled:
+            answering.cancel()
+            had = True
+        if speech is not None:
+            had = speech.cancel() or had
+            if speech.announced and had:
+                self.outbox.event("cancel", speech=speech.number, reason=reason)
+            self._keep_heard(speech)
+        elif had and answering is not None:
+            answering.heard("")
+        self._speech = None
+        self._held = self._ducked = False
+        return had
+
+    def _keep_heard(self, speech: Speech) -> None:
+        """The history holds what was heard of the answer that this speech was of."""
+        answering = self._answers.get(speech.turn)
+        if answering is None or speech.of == "where" or speech.script is not answering.script:
+            return
+        text = speech.heard_text()
+        complete = answering.complete and speech.complete and text == answering.script.text
+        if speech.of == "answer" or len(text) > len(answering.heard_text):
+            if complete:
+                answering.heard_text = text
+                if speech.of != "answer":
+                    answering.heard(text)
+            else:
+                answering.heard(text)
+            self.outbox.event("heard", turn=speech.turn, text=text, complete=complete)
+
+    def _speech_over(self) -> None:
+        speech = self._speech
+        if speech is None:
+            return
+        self._keep_heard(speech)
+        self._speech = None
+        self._held = self._ducked = False
+        self._write_times()
+
+    def _played(self, number: int, samples: int, playing: bool) -> None:
+        speech = self._speech
+        if speech is None or speech.number != number:
+            return
+        speech.report(samples, playing)
+        if speech.over:
+            self._speech_over()
+
+    def _first_played(self, message: dict[str, Any]) -> None:
+        answering = self._answers.get(message["turn"])
+        if answering is None or answering.times.told:
+            return
+        answering.times.played(message["after_speech_end_ms"])
+        self._tell_latency(answering.times)
+
+    def _stopped(self, message: dict[str, Any]) -> None:
+        stopped_ms = round(float(message["after_speech_start_ms"]), 1)
+        log.info("speech %d stopped %.0f ms after speech began", message["speech"], stopped_ms)
+        turn = self._turn
+        if turn is not None and turn.times is not None:
+            turn.times.stopped_ms = stopped_ms
+        elif self._answering is not None and not self._answering.times.told:
+            self._answering.times.stopped_ms = stopped_ms
+
+    # ---- commands -------------------------------------------------------------------------------------------------
+
+    def _command(self, command: Command, turn: int) -> None:
+        run: dict[CommandName, Callable[[], bool]] = {
+            "stop": self._stop,
+            "repeat": self._repeat,
+            "slower": lambda: self._set_rate(self.rate * SLOWER),
+            "faster": lambda: self._set_rate(self.rate * FASTER),
+            "go_on": self._continue,
+            "open_page": lambda: self._open(turn),
+            "where": lambda: self._tell_where(turn),
+        }
+        done = run[command.name]()
+        if self._held:
+            self._go_on()
+        self.outbox.event("recognised", turn=turn, command=command.name, done=done)
+
+    def _stop(self) -> bool:
+        return self._silence("stop")
+
+    def _current_line(self) -> int:
+        speech = self._speech
+        if speech is not None:
+            return speech.line_playing()
+        heard = self._answering.heard_text if self._answering is not None else ""
+        lines = self._answering.script.lines if self._answering is not None else []
+        position = 0
+        for index, line in enumerate(lines):
+            position += len(line.text) + 1
+            if len(heard) < position - 1:
+                return index
+        return len(lines)
+
+    def _repeat(self) -> bool:
+        """While speaking: from the sentence before, if this one has hardly begun. Afterwards: all of it."""
+        answering = self._answering
+        if answering is None or not answering.script.lines:
+            return False
+        speech = self._speech
+        first = speech.line_playing() if speech is not None and speech.of != "where" else 0
+        self._silence("replaced")
+        self._say(answering.script, answering.turn, "repeat", first=first)
+        return True
+
+    def _set_rate(self, rate: float) -> bool:
+        rate = round(min(FASTEST, max(SLOWEST, rate)), 2)
+        changed, self.rate = rate != self.rate, rate
+        self.outbox.event("rate", rate=rate)
+        speech, answering = self._speech, self._answering
+        if speech is not None and answering is not None and speech.script is answering.script:
+            first = speech.line_playing()
+            of = speech.of
+            unfinished = not answering.complete
+            if unfinished:  # its text must not be cut short: only the sound is made anew
+                if speech.cancel() and speech.announced:
+                    self.outbox.event("cancel", speech=speech.number, reason="replaced")
+            else:
+                self._silence("replaced")
+            self._held = self._ducked = False
+            self._say(answering.script, answering.turn, of if first == 0 else "repeat", first=first)
+        return changed
+
+    def _continue(self) -> bool:
+        """Go on with what was interrupted."""
+        answering = self._answering
+        if self._talking and self._speech is not None and not self._held:
+            return True
+        if self._held:
+            self._go_on()
+            return True
+        if answering is None:
+            return False
+        first = self._current_line()
+        if first >= len(answering.script.lines):
+            return False
+        self._silence("replaced")
+        self._say(answering.script, answering.turn, "repeat", first=first)
+        return True
+
+    def _place(self) -> Citation | None:
+        """What stands behind the sentence that is being said, or was last."""
+        answering = self._answering
+        if answering is None:
+            return None
+        lines = answering.script.lines
+        playing = self._speech.line_playing() if self._speech is not None and self._speech.of != "where" else None
+        order = [playing] if playing is not None else []
+        for index in [*order, *range(len(lines))]:
+            if index < len(lines):
+                for n in lines[index].citations:
+                    if n in answering.script.known and answering.citations:
+                        return answering.script.known[n]
+        return answering.citations[0] if answering.citations else None
+
+    def _open(self, turn: int) -> bool:
+        citation = self._place()
+        if citation is None or self._answering is None:
+            return False
+        self.outbox.event("open", turn=self._answering.turn, citation=self._answerer.citation_json(citation))
+        return True  # and the speech goes on: one may look while one listens
+
+    def _tell_where(self, turn: int) -> bool:
+        citation, answering = self._place(), self._answering
+        if citation is None or answering is None:
+            return False
+        self._silence("replaced")
+        self.outbox.event("open", turn=answering.turn, citation=self._answerer.citation_json(citation))
+        if self.speaks:
+            script = Script()
+            script.write(spoken_place(citation))
+            script.end()
+            self._say(script, answering.turn, "where")
+        return True
+
+    # ---- what goes out --------------------------------------------------------------------------------------------
+
+    def _tell_state(self) -> None:
+        speech = self._speech
+        if self._held:
+            state = "held"
+        elif self._turn is not None and not self._turn.ended:
+            state = "hearing"
+        elif speech is not None and speech.announced and not speech.over:
+            state = "speaking"
+        elif self._turn is not None or (speech is not None and not speech.over) or self._writing:
+            state = "thinking"
+        else:
+            state = "listening"
+        if state != self._state:
+            self._state = state
+            self.outbox.event("state", state=state)
+
+    @property
+    def _writing(self) -> bool:
+        """An answer is under way."""
+        return self._answering is not None and not (self._answering.complete or self._answering.cancelled)
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    def _tell_busy(self) -> None:
+        """Others are before us: say so, and how many."""
+        waiting, turn, what = 0, 0, "answer"
+        answering = self._answering
+        if answering is not None and answering.ticket is not None and answering.ticket.started is None:
+            if not answering.cancelled and answering.ticket.waited_ms > BUSY_MS:
+                waiting, turn = answering.ticket.position, answering.turn
+        elif self._turn is not None and self._turn.ended and self._turn.hearing.ticket is not None:
+            ticket = self._turn.hearing.ticket
+            if ticket.started is None and ticket.waited_ms > BUSY_MS:
+                waiting, turn, what = ticket.position, self._turn.number, "recognition"
+        if waiting != self._busy_told:
+            self._busy_told = waiting
+            self.outbox.event("busy", turn=turn, waiting_for=what, position=waiting)
+        behind = self._turn is not None and self._turn.hearing.behind_s > self.settings.behind_s
+        if behind and not self._behind_told:
+            error = LecternError(
+                "this computer cannot keep up with so much speech", remedy="Wait for the answer, or type the question"
+            )
+            self._error(self._turn.number if self._turn is not None else 0, "behind", error)
+        self._behind_told = behind
+
+    def _error(self, turn: int, code: str, error: LecternError, *, fatal: bool = False) -> None:
+        message = error.message[:1].upper() + error.message[1:].rstrip(".") + "."
+        remedy = error.remedy.rstrip(".") + "." if error.remedy else ""
+        self.outbox.event("error", turn=turn, code=code, message=message, remedy=remedy, fatal=fatal)
+
+    def _tell_latency(self, times: TurnTimes) -> None:
+        if times.told:
+            return
+        record = times.write()
+        self.outbox.event("latency", **record)
+        self._recorded(record)
+
+    def _write_times(self) -> None:
+        """The record of the latest answered turn, if its first sound was never reported as played."""
+        if self._answering is not None and (self._answering.complete or self._answering.cancelled):
+            self._tell_latency(self._answering.times)
+
+
+def spoken_place(citation: Citation) -> str:
+    """ "That is on page 12 of the lease." """
+    name = document_name(citation.document)
+    return f"That is on page {citation.page} of {name}." if has_pages(citation) else f"That is in {name}."
+
+
+def _readings(transcript: Transcript) -> tuple[str, ...]:
+    """The transcript's text and its other hypotheses, best first."""
+    found = dict.fromkeys([transcript.text, *(hypothesis.text for hypothesis in transcript.hypotheses)])
+    return tuple(text for text in found if text)
+
+
+def _common_words(before: str, now: str) -> int:
+    """Characters of the leading words that both partial transcripts share."""
+    count = 0
+    for a, b in zip(before.split(), now.split(), strict=False):
+        if a != b:
+            break
+        count += len(b) + 1
+    return min(max(count - 1, 0), len(now))
+
+
+assert SAMPLE_RATE == 16_000  # docs/live.md promises it to clients

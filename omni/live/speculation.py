@@ -1,0 +1,93 @@
+"""Looking things up while somebody is still speaking: on what seems to stay of a partial transcript.
+
+A guess costs a search and a reading; it is made when the words have stopped changing or the speaker pauses, one at a
+time, and on words alone only while nobody else waits. If the turn ends in the words that were looked up, the answer
+finds them in the caches of retriever and reader; else they are dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+from core.errors import LecternError
+from omni.live.completeness import words_of
+from omni.live.work import Priority, Work
+from rag.types import Hit
+
+log = logging.getLogger(__name__)
+
+_SMALL = frozenset(
+    str.split(
+        """a an the of in on at to for from with by and or is are was were be been do does did has have had can could
+        will would should what who whom whose which where when why how much many long it its this that there my your
+        our their me i you we he she they tell about please"""
+    )
+)
+LEAST_CONTENT = 2  # words that are worth a search
+
+
+class Speculation:
+    """Of one turn. `consider` and `verdict` from the conversation's thread."""
+
+    def __init__(
+        self,
+        look: Callable[[str], Sequence[Hit]],
+        work: Work,
+        post: Callable[[Callable[[], None]], None],
+        found: Callable[[str, Sequence[Hit]], None],
+    ) -> None:
+        """`found(question, hits)` is called through `post` for each guess."""
+        self._look, self._work, self._post, self._found = look, work, post, found
+        self._done: set[str] = set()  # questions that were looked up
+        self._lock = threading.Lock()
+        self._running = False
+        self._wanted = ""
+        self._last_content: tuple[str, ...] = ()
+        self.closed = False
+
+    def consider(self, text: str, *, sure: bool) -> None:
+        """Look `text` up if it is worth it. `sure`: the speaker has paused, this may be the whole question."""
+        content = tuple(word for word in words_of(text) if word not in _SMALL)
+        if self.closed or len(content) < LEAST_CONTENT:
+            return
+        if not sure and (content == self._last_content or self._running or self._work.busy):
+            return
+        with self._lock:
+            if text in self._done or (self._running and self._wanted == text):
+                return
+            self._last_content = content
+            self._wanted = text
+            if self._running:
+                return
+            self._running = True
+        self._work.submit(self._job, priority=Priority.PAUSE if sure else Priority.GUESS)
+
+    def verdict(self, question: str) -> Literal["kept", "dropped", "none"]:
+        """Whether the question of the finished turn is one that was looked up."""
+        self.closed = True
+        with self._lock:
+            if question in self._done or (self._running and self._wanted == question):
+                return "kept"
+            return "dropped" if self._done or self._running else "none"
+
+    def _job(self) -> None:
+        while True:
+            question = self._wanted
+            try:
+                hits = self._look(question)
+            except LecternError as error:  # the answer itself will say it
+                log.info("looking up in advance: %s", error)
+                hits = []
+            except Exception:
+                log.exception("looking up in advance")
+                hits = []
+            self._post(partial(self._found, question, hits))
+            with self._lock:
+                self._done.add(question)
+                if self._wanted == question or self.closed:
+                    self._running = False
+                    return
