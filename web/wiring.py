@@ -67,7 +67,7 @@ class Assistant:
 
         Whoever asks must be allowed to read it; NotFoundError also where they may not.
         """
-        access.require(name, "read")
+        access.require(name, "admin" if create else "read")
 
         def make() -> Workspace:
             try:
@@ -241,7 +241,7 @@ class Assistant:
             answers if turn is None else turn,
             history=history if turn is None else turn.history(),
             recogniser=self.recogniser() if needs_ears else None,
-            vocabulary=self._vocabulary(workspace) if needs_ears else (),
+            vocabulary=self.vocabulary(workspace) if needs_ears else (),
             rate=rate,
             speak=speak,
             cancel=cancel,
@@ -249,9 +249,10 @@ class Assistant:
 
     def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
         """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError."""
-        return self.recogniser().transcribe(waveform, vocabulary=self._vocabulary(workspace))
+        return self.recogniser().transcribe(waveform, vocabulary=self.vocabulary(workspace))
 
-    def _vocabulary(self, workspace: str) -> Sequence[str]:
+    def vocabulary(self, workspace: str) -> Sequence[str]:
+        """The words that a recogniser should expect in a workspace."""
         from omni.language_bias import document_language
 
         opened = self.workspace(workspace)
@@ -261,7 +262,7 @@ class Assistant:
         """Let the recogniser build its model of a workspace's words before somebody waits for it."""
         prepare = getattr(self.recogniser(), "prepare", None)
         if prepare is not None and self.workspace(workspace).chunk_count():
-            prepare(self._vocabulary(workspace))
+            prepare(self.vocabulary(workspace))
 
     # ---- life -------------------------------------------------------------------------------------------------
 
