@@ -201,8 +201,8 @@ class OpenTurn:
                 whole = Turn(0, self.talk.session_id, 0, "", query.question, query.query, text, stored)
                 text, stored = self._heard, heard_details(whole, self._heard)
             said: list[Said] = []
-            if self.info.remember:
-                said = [Said(query.question), *([self.fact] if self.fact else []), Said(text, "assistant")]
+            if self.info.remember:  # a statement is remembered once, as the fact that a later one may supersede
+                said = [self.fact or Said(query.question), *([] if stored.get("noted") else [Said(text, "assistant")])]
             said = [each for each in said if each.text.strip()]
             try:
                 self.turn = dialogue.store.append(

@@ -3,9 +3,10 @@
 import { state } from "./state.js";
 
 export class Problem extends Error {
-  constructor(message, remedy = "") {
+  constructor(message, remedy = "", status = 0) {
     super(message);
     this.remedy = remedy;
+    this.status = status; // of the server's answer, 0 if there was none
   }
 }
 
@@ -20,9 +21,9 @@ export const url = (path, query = {}) => {
 async function problemFrom(response) {
   try {
     const { error } = await response.json();
-    return new Problem(error.message, error.remedy);
+    return new Problem(error.message, error.remedy, response.status);
   } catch {
-    return new Problem("Lectern could not do this.", `The server answered with status ${response.status}.`);
+    return new Problem("Lectern could not do this.", `The server answered with status ${response.status}.`, response.status);
   }
 }
 
