@@ -174,7 +174,7 @@ class AnswerEngine:
         spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
         refused = draft.confidence < self.weights.threshold or not spans
         lines: Sequence[tuple[str, Citation | None]]
-        lines = refusal_lines(draft.hits) if refused else answer_lines(spans, self._page_text)
+        lines = refusal_lines(draft.hits) if refused else answer_lines(draft.question, spans, self._page_text)
         offset = len(draft.citations)
         for text, citation in lines:
             if citation is not None and offset:  # a model that broke off has used some numbers already

@@ -6,7 +6,8 @@ A sentence is quoted as it stands, blanks apart; a row of a table is put in word
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 
 from rag.line_items import SHOWN, line_item
 from rag.query import understand
@@ -19,6 +20,12 @@ NOTHING_FOUND = "I could not find an answer to this in the documents."
 # A further sentence is quoted if it is this much as likely to answer as the best one: closed and open questions.
 _RELATIVE_ONE, _RELATIVE_SEVERAL = 0.6, 0.35
 _CLOSED = (".", "!", "?", "。", "！", "？", '."', ".”", ".)", '?"', "?”", "…")
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_MOVES = re.compile(
+    r"\b(?:chang|grow|grew|increas|decreas|decline|rise|rose|risen|fall|fell|drop|trend|compar|improv|differen|develop|"
+    r"higher|lower|between|since|from|over the|average|year[- ]o|yoy|cagr)",
+    re.IGNORECASE,
+)
 _CLOSED_KINDS = ("date", "number", "person", "place")
 _SAME = 0.7  # word overlap from which two sentences say the same
 
@@ -75,11 +82,16 @@ def _different(span: Span, other: Span) -> bool:
     return len(a & b) < _SAME * min(len(a), len(b))
 
 
-def spoken_line(span: Span, page_text: str) -> str:
-    """A span as a sentence of an answer."""
+def years_asked(question: str) -> frozenset[str]:
+    """The years whose figures are asked for; none where the question is how figures move, which takes all of them."""
+    return frozenset() if _MOVES.search(question) else frozenset(_YEAR.findall(question))
+
+
+def spoken_line(span: Span, page_text: str, *, years: Collection[str] = ()) -> str:
+    """A span as a sentence of an answer; of a table row, only the cells of these `years` where it has them."""
     kinds = [quotable.kind for quotable in quotable_spans(span.text)]
     if kinds == ["row"]:
-        return describe_row(page_text, span.start, span.end) + "."
+        return describe_row(page_text, span.start, span.end, years=years) + "."
     text = " ".join(span.text.split()).lstrip("•●▪-–— ")
     return text if text.endswith(_CLOSED) else text.rstrip(",;: ") + "."
 
@@ -91,9 +103,13 @@ def cite(n: int, span: Span) -> Citation:
     )
 
 
-def answer_lines(spans: Sequence[Span], page_text: Callable[[Span], str]) -> list[tuple[str, Citation]]:
+def answer_lines(question: str, spans: Sequence[Span], page_text: Callable[[Span], str]) -> list[tuple[str, Citation]]:
     """(sentence ending in its marker, citation) for each span, numbered from 1."""
-    return [(f"{spoken_line(span, page_text(span))} [{n}]", cite(n, span)) for n, span in enumerate(spans, start=1)]
+    years = years_asked(question)
+    return [
+        (f"{spoken_line(span, page_text(span), years=years)} [{n}]", cite(n, span))
+        for n, span in enumerate(spans, start=1)
+    ]
 
 
 def refusal_lines(hits: Sequence[Hit], limit: int = 3) -> list[tuple[str, Citation | None]]:

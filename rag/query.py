@@ -100,12 +100,11 @@ def understand(question: str) -> Query:
     for statement in STATEMENTS:
         bare = re.sub(rf"\b{statement.asked_as}", " ", bare)
     bare = re.sub(r"\bif [^.?]{0,160}\b(?:state|explain)\b[^.?]*", " ", bare)
-    taken = bare
+    bare = re.sub(r"\btotal (?:amount|value|sum|level) of (?:(?:its|their|the|all) )?", "total ", bare)
     for metric in METRICS:
         if re.search(rf"(?<![\w&])(?:{metric.asked_as})s?(?![\w&])", bare):
             for key, lines in metric.needs:
                 needs.setdefault(key, []).extend(lines)
-            taken = re.sub(rf"(?<![\w&])(?:{metric.asked_as})s?(?![\w&])", " ", taken)
     if not _speaks_of_accounts(lowered, named, needs):
         return Query(question, core)
     facets = []

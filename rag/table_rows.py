@@ -5,13 +5,14 @@
 ('Net sales', ('$34,229', '$35,355', '$32,184'))
 
 PDF text has no table structure left: a row is a line whose last tokens are values, its columns are named by the
-nearest line above that holds as many years. Not covered: columns that are named by anything but years, and cells
-that wrap onto a second line.
+nearest line above that holds as many years and changes from year to year. Not covered: columns that are named by
+anything else, and cells that wrap onto a second line.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,13 @@ _VALUE = re.compile(r"[($€£¥+-]*\d(?:[\d,]*\d)?(?:\.\d+)?[)%]*(?:[)%])*$")
 _DASH = re.compile(r"[—–-]+$|[$€£¥][—–-]+$|N/?[AM]$|n/?[am]$")
 _SIGN = re.compile(r"[($€£¥]+$")
 _YEAR = re.compile(r"(?:FY)?(?:19|20)\d\d\*?$")
+_A_YEAR = r"(?:FY ?)?(?:19|20)\d\d"
+_COLUMN = re.compile(  # what heads a column: two years compared, a change, a year; in this order
+    rf"(?P<pair>{_A_YEAR}\*?,? (?:vs\.?|versus|compared to|to|over) {_A_YEAR})"
+    r"|(?P<change>(?:[%$] |percent(?:age)? |dollar )?(?:change|increase|variance)s?(?: ?\((?:decrease|decline)\))?)"
+    rf"|(?P<year>{_A_YEAR})(?![\d.])",
+    re.IGNORECASE,
+)
 _UNIT = re.compile(r"\b(?:in\s+)?(thousands|millions|billions)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(statements? of|balance sheets?|schedule of)\b", re.IGNORECASE)
 _LOOK_BACK_LINES = 45  # a printed page; farther up the header belongs to another table
@@ -89,15 +97,31 @@ def _join(tokens: list[str]) -> list[str]:
 
 
 def columns_of(page_text: str, start: int, count: int) -> tuple[str, ...]:
-    """The years that head `count` columns of the row at `start`, or () where none can be told."""
+    """What heads the `count` columns of the row at `start`, years mostly, or () where it cannot be told.
+
+    "2015 2014 2015 vs. 2014" heads three cells, or four where a change is given as an amount and as a share.
+    """
     for line in _lines_above(page_text, start):
-        years = [token.strip("*,") for token in line.split() if _YEAR.match(token.strip(","))]
         row = parse_row(line)
-        if len(years) == count and (row is None or row.is_header):
-            return tuple(years)
-        if len(years) > 1 and row is not None and row.is_header:
+        if row is not None and not row.is_header:
+            continue
+        heads = list(_COLUMN.finditer(line))
+        years = sum(head.lastgroup == "year" for head in heads)
+        if years < min(count, 2):
+            continue
+        changes = len(heads) - years
+        for cells in (1, 2) if changes else (1,):
+            if years + cells * changes == count:
+                return tuple(name for head in heads for name in _column_names(head, cells))
+        if years > 1:
             return ()  # the nearest header has other columns: better none than a wrong one
     return ()
+
+
+def _column_names(head: re.Match[str], cells: int) -> list[str]:
+    if head.lastgroup == "year":
+        return [head.group()]
+    return [f"change {head.group()}" if head.lastgroup == "pair" else "change"] * cells
 
 
 def unit_of(page_text: str, start: int) -> str:
@@ -138,8 +162,11 @@ def _lines_above(page_text: str, start: int) -> list[str]:
     return page_text[max(0, line_start - 6000) : line_start].splitlines()[: -_LOOK_BACK_LINES - 1 : -1]
 
 
-def describe_row(page_text: str, start: int, end: int) -> str:
-    """The row at page_text[start:end] in words: "Net sales (in millions): $34,229 (2022), $35,355 (2021)"."""
+def describe_row(page_text: str, start: int, end: int, *, years: Collection[str] = ()) -> str:
+    """The row at page_text[start:end] in words: "Net sales (in millions): $34,229 (2022), $35,355 (2021)".
+
+    With `years`, only their cells are told, if the row has any of them.
+    """
     row = parse_row(page_text[start:end])
     if row is None:
         return " ".join(page_text[start:end].split())
@@ -150,7 +177,9 @@ def describe_row(page_text: str, start: int, end: int) -> str:
         columns = _pipe_columns(page_text, start, len(row.cells)) or columns_of(page_text, start, len(row.cells))
     else:
         columns = columns_of(page_text, start, len(row.cells))
-    values = [f"{cell} ({column})" if column else cell for cell, column in _pair(row.cells, columns)]
+    paired = _pair(row.cells, columns)
+    asked = [(cell, column) for cell, column in paired if column.removeprefix("FY").strip() in years]
+    values = [f"{cell} ({column})" if column else cell for cell, column in asked or paired]
     plain_amounts = not any("%" in cell for cell in row.cells) and "per share" not in label.lower()
     unit = unit_of(page_text, start) if plain_amounts else ""
     return f"{label}{f' (in {unit})' if unit and unit not in label.lower() else ''}: {', '.join(values)}"

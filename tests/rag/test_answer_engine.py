@@ -124,7 +124,7 @@ def test_every_marker_resolves_to_verbatim_page_text(engine: AnswerEngine, works
 
 def test_a_figure_is_quoted_from_its_row_and_says_year_and_unit(engine: AnswerEngine) -> None:
     answer = engine.answer("What was Brightwater's operating income in 2022?")
-    assert "Operating income (in millions): 612 (2022), 540 (2021), 498 (2020)" in answer.text
+    assert "Operating income (in millions): 612 (2022). [1]" in answer.text
     assert answer.citations[0].quote == "Operating income 612 540 498"
     assert "accompanying notes" not in answer.text
 

@@ -63,6 +63,7 @@ def test_ordinary_questions_pass_unchanged(question: str) -> None:
             {"income", "balance"},
         ),
         ("What is the year end FY2018 amount of accounts payable? Use the balance sheet.", {"balance"}),
+        ("What was the total amount of assets at the end of 2021?", {"balance"}),
         ("What is the FY2021 dividend payout ratio?", {"cash flow", "income"}),
     ],
 )

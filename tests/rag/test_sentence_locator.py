@@ -10,6 +10,7 @@ import pytest
 from core.settings import EmbedderSettings, LocatorSettings
 from ingest.embedders import Embedder, load_embedder
 from ingest.types import Box, Chunk, Page
+from rag.extractive import years_asked
 from rag.question_type import expected, holds, wants_several_sentences
 from rag.quotable import quotable_spans
 from rag.sentence_locator import SentenceLocator
@@ -172,6 +173,43 @@ def test_a_row_is_put_in_words_with_years_unit_and_group() -> None:
     assert (
         describe("Basic $ 3.10 $ 2.75 $ 2.51") == "Earnings per share: Basic: $3.10 (2022), $2.75 (2021), $2.51 (2020)"
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "told"),
+    [
+        (
+            "2015 2014 2013 2015 vs. 2014 2014 vs. 2013",
+            "Members 44,738 39,114 33,420 5,624 14 % 5,694 17 %",
+            "Members: 44,738 (2015), 39,114 (2014), 33,420 (2013), 5,624 (change 2015 vs. 2014), "
+            "14% (change 2015 vs. 2014), 5,694 (change 2014 vs. 2013), 17% (change 2014 vs. 2013)",
+        ),
+        (
+            "2019 2018 2019 vs. 2018",
+            "Rent $ 40 $ 50 (20)%",
+            "Rent: $40 (2019), $50 (2018), (20)% (change 2019 vs. 2018)",
+        ),
+        ("2019 Percentage Change 2018", "Sales $ 9.2 (2)% $ 9.4", "Sales: $9.2 (2019), (2)% (change), $9.4 (2018)"),
+        ("2022 2021 2020", "Sales $ 9.2 $ 9.4", "Sales: $9.2, $9.4"),
+    ],
+)
+def test_a_change_is_not_told_as_the_figure_of_a_year(header: str, row: str, told: str) -> None:
+    page = f"Year ended December 31,\n{header}\n{row}\n"
+    start = page.index(row)
+    assert describe_row(page, start, start + len(row)) == told
+
+
+def test_the_year_that_is_asked_for_is_told_alone() -> None:
+    line = "Net sales $ 4,310 $ 3,982 $ 3,705"
+    start = INCOME.index(line)
+
+    def told(question: str) -> str:
+        return describe_row(INCOME, start, start + len(line), years=years_asked(question))
+
+    assert told("What were net sales in 2021?") == "Net sales (in millions): $3,982 (2021)"
+    assert told("What were net sales in FY2022 and FY2020?").endswith("$4,310 (2022), $3,705 (2020)")
+    assert told("How did net sales change in 2022?").count("$") == 3
+    assert told("What were net sales in 1999?").count("$") == 3
 
 
 def test_headings_contents_and_boilerplate_are_never_quoted() -> None:
