@@ -5,6 +5,7 @@ python app.py serve --host 0.0.0.0 --port 8000
 python app.py ask "How long is the notice period?" --workspace lease
 python app.py ask --audio question.wav --speak answer.wav --json
 python app.py users add anna --role admin           a login, for others to use this server, too
+python app.py mcp --workspace lease                 tools for an agent, over stdin and stdout
 python app.py backup lease lease.zip                a workspace as one file; restore, check --repair
 
 ingest, search, transcribe and speak are `python -m ingest`, `python -m rag search` and `python -m omni ...`.
@@ -57,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     ask.add_argument("--workspace", default="default", help="documents to ask (default: %(default)s)")
     ask.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
 
+    from web import mcp
+
+    mcp.add_arguments(commands.add_parser("mcp", help="the Model Context Protocol on stdin and stdout, for agents"))
     from web.accounts import cli as users_cli
 
     keeping.add_commands(commands)
@@ -88,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.command in keeping.COMMANDS:
         return keeping.run(arguments, settings)
+    if arguments.command == "mcp":
+        from web.mcp import serve_stdio
+
+        return serve_stdio(settings, arguments.workspace)
     if arguments.command == "users":
         from web.accounts.cli import run as run_users
 

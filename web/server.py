@@ -35,6 +35,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     from web.examples import EXAMPLE
     from web.guard import Guard
     from web.live import router as live
+    from web.mcp import build_server, http_app
     from web.sessions import router as sessions
     from web.theme import STATIC, LecternTheme, head
     from web.ui import build_page
@@ -48,10 +49,13 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
             response.headers["Cache-Control"] = "no-cache"
             return response
 
+    agents = build_server(assistant)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         assistant.start()
-        yield
+        async with agents.session_manager.run():
+            yield
         if (talks := getattr(app.state, "live", None)) is not None:
             talks.close()
         assistant.close()
@@ -72,6 +76,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     v1 = build_v1(assistant)
     app.mount("/v1", v1, name="v1")
     app.get("/openapi.json", include_in_schema=False)(v1.openapi)  # where tools look for it
+    app.router.routes.extend(http_app(agents).routes)  # /mcp
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
     page = build_page(
         example=EXAMPLE,

@@ -25,6 +25,7 @@ from ingest.pipeline import ingest_file
 from omni.types import Segment, Transcript, Waveform
 from web.accounts.middleware import AccountsMiddleware
 from web.guard import Guard
+from web.mcp import build_server, http_app
 from web.v1.app import build_v1
 from web.wiring import Assistant, build
 
@@ -84,13 +85,16 @@ def api_alone(assistant: Assistant) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         assistant.start()
-        yield
+        async with agents.session_manager.run():
+            yield
         assistant.close()
 
+    agents = build_server(assistant)
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.add_middleware(AccountsMiddleware, accounts=None)
     app.add_middleware(Guard, local_only=True)
     app.mount("/v1", build_v1(assistant))
+    app.router.routes.extend(http_app(agents).routes)
     return app
 
 
