@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -27,8 +28,8 @@ from core.settings import Settings
 from ingest import lexical, schema
 from ingest.locks import alone, exclusive
 from ingest.originals import file_sha256
-from ingest.prepared import chunk_crc, unpack_text, unpack_words
-from ingest.records import is_sound
+from ingest.prepared import chunk_crc, document_id, lexical_row, unpack_text, unpack_words
+from ingest.records import is_sound, row_crc
 from ingest.workspace import Workspace, list_workspaces, workspace_path
 
 logger = logging.getLogger(__name__)
@@ -74,11 +75,15 @@ def databases(folder: Path) -> Iterator[Path]:
 
 
 def _structures(folder: Path) -> Iterator[Damage]:
+    if not (folder / schema.DATABASE).is_file():
+        yield Damage(f"{schema.DATABASE} is missing")
     for path in databases(folder):
         label = path.relative_to(folder)
         try:
             with contextlib.closing(sqlite3.connect(path, timeout=schema.BUSY_MS / 1000)) as connection:
                 lines = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+                if path.name == schema.DATABASE and not connection.execute("PRAGMA user_version").fetchone()[0]:
+                    lines = ["it is empty"]
         except sqlite3.DatabaseError as error:
             lines = [str(error)]
         if lines != ["ok"]:
@@ -98,18 +103,19 @@ def _contents(workspace: Workspace) -> Iterator[Damage]:
             total = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
             counted = sum(document["embedded"] for document in documents)
             chunks = connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
-            indexed = connection.execute("SELECT count(*) FROM lexical").fetchone()[0]
         if len(sound) < total:
             yield Damage(f"{total - len(sound)} of {total} vectors have changed since they were stored")
         if counted != total:
             yield Damage(f"{counted} vectors are on the books, {total} are there")
-        broken = _lexical_damage(connection)
-        if broken or chunks != indexed:
-            yield Damage(f"the lexical index is damaged: {broken or f'{indexed} of {chunks} passages are in it'}")
+        if broken := _lexical_damage(connection, chunks):
+            yield Damage(f"the lexical index is damaged: {broken}")
 
 
 def _document(connection: sqlite3.Connection, document: sqlite3.Row) -> Iterator[Damage]:
     name, row = document["name"], document["rowid"]
+    own = not document["recipe"] or document["document_id"] == document_id(name, document["sha256"], document["recipe"])
+    if not own or document["crc"] not in (None, row_crc(document)):
+        yield Damage(f"what is known of {name} has changed since it was stored", name)
     texts: dict[int, str] = {}
     for page in connection.execute("SELECT * FROM pages WHERE document = ?", (row,)):
         try:
@@ -139,15 +145,47 @@ def _stored_copy(workspace: Workspace, document: sqlite3.Row) -> Iterator[Damage
         )
 
 
-def _lexical_damage(connection: sqlite3.Connection) -> str:
+def _lexical_damage(connection: sqlite3.Connection, chunks: int) -> str:
+    """Compares the index with one made anew in memory from the stored texts: every term at every place."""
+    connection.create_function("crc32", 1, lambda text: zlib.crc32(text.encode()), deterministic=True)
+    connection.execute("ATTACH ':memory:' AS anew")
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("INSERT INTO lexical (lexical) VALUES ('integrity-check')")
+        if (indexed := connection.execute("SELECT count(*) FROM lexical").fetchone()[0]) != chunks:
+            return f"{indexed} of {chunks} passages are in it"
+        declared = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'lexical'").fetchone()[0]
+        connection.execute(re.sub(r"\blexical\b", "anew.lexical", declared, count=1))
+        for document, number, packed in connection.execute("SELECT document, number, text FROM pages").fetchall():
+            text = _unpacked(packed)
+            rows = connection.execute(
+                "SELECT rowid, start, end, context FROM chunks WHERE document = ? AND page = ?", (document, number)
+            ).fetchall()
+            connection.executemany(
+                "INSERT INTO anew.lexical (rowid, body, context) VALUES (?, ?, ?)",
+                [(row, lexical_row(text[start:end]), lexical_row(context)) for row, start, end, context in rows],
+            )
+        sums = []
+        for place in ("main", "anew"):
+            connection.execute(f"CREATE VIRTUAL TABLE temp.{place}_terms USING fts5vocab({place}, lexical, instance)")
+            sums.append(
+                connection.execute(
+                    "SELECT count(*), sum(crc32(term || ' ' || doc || ' ' || col || ' ' || offset)) "
+                    f"FROM temp.{place}_terms"
+                ).fetchone()[:]
+            )
+        return "" if sums[0] == sums[1] else "its terms are not those of the texts"
     except sqlite3.DatabaseError as error:
         return str(error)
     finally:
         connection.execute("ROLLBACK")
-    return ""
+
+
+def _unpacked(packed: bytes) -> str:
+    try:
+        return unpack_text(packed)
+    except _PAGE_ERRORS:
+        return ""
 
 
 def _derived(folder: Path) -> Iterator[Damage]:
@@ -282,7 +320,7 @@ def _take_in_again(home: Path, name: str, settings: Settings, known: list[_Known
 
 def _folder(home: Path, name: str) -> Path:
     folder = workspace_path(home, name)
-    if not (folder / schema.DATABASE).is_file():
+    if not (folder / schema.DATABASE).is_file() and not any((folder / "files").glob("*")):
         known = ", ".join(list_workspaces(home)) or "none yet"
         raise NotFoundError(f"there is no workspace {name!r} in {home} (there are: {known})", remedy="Choose another")
     return folder

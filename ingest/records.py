@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections.abc import Mapping
 
 from ingest.prepared import unpack_text, unpack_words
 from ingest.types import DocumentInfo, Page, PageProblem
@@ -16,6 +17,14 @@ def find_document(connection: sqlite3.Connection, name_or_id: str) -> sqlite3.Ro
         if row is not None:
             return row
     return None
+
+
+_FIXED = ("title", "media_type", "size", "pages", "chunks", "metadata", "headings", "problems")
+
+
+def row_crc(row: Mapping[str, object] | sqlite3.Row) -> int:
+    """CRC-32 of the columns of a document that stay as they were stored; its id tells about name, content, recipe."""
+    return zlib.crc32("\0".join(str(row[column]) for column in _FIXED).encode("utf-8", "surrogatepass"))
 
 
 def is_sound(vector: bytes, crc: int | None) -> bool:

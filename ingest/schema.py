@@ -45,7 +45,8 @@ CREATE TABLE documents (
     embedded INTEGER NOT NULL DEFAULT 0,
     metadata TEXT NOT NULL,         -- JSON
     headings TEXT NOT NULL,         -- JSON [[page, start, title, level], ...]
-    problems TEXT NOT NULL          -- JSON [[page, reason, remedy], ...]
+    problems TEXT NOT NULL,         -- JSON [[page, reason, remedy], ...]
+    crc INTEGER                     -- of what never changes in this row (ingest/records.py)
 );
 CREATE INDEX documents_by_hash ON documents (sha256);
 CREATE INDEX documents_by_source ON documents (source);
@@ -108,6 +109,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys = ON")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and create:
+                _refuse_lost(path)
                 _lay_out(connection)
             else:
                 _check_version(connection, path, version)
@@ -119,6 +121,13 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _refuse_lost(path: Path) -> None:
+    """An empty database beside stored copies is not a new workspace: it has lost what was in it."""
+    files = path.parent / "files"
+    if files.is_dir() and any(len(file.stem) == 64 for file in files.iterdir()):
+        raise StoreError(f"{path} is empty, although documents were stored", remedy=damage_remedy(path))
 
 
 def _lay_out(connection: sqlite3.Connection) -> None:

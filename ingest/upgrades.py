@@ -11,12 +11,20 @@ import zlib
 from collections.abc import Callable
 
 from ingest.prepared import chunk_crc, unpack_text
+from ingest.records import row_crc
 
 logger = logging.getLogger(__name__)
 
 
 def _to_2(connection: sqlite3.Connection) -> None:
-    """Checksums of passages and vectors."""
+    """Checksums of documents, passages and vectors."""
+    connection.execute("ALTER TABLE documents ADD COLUMN crc INTEGER")
+    columns = "rowid, title, media_type, size, pages, chunks, metadata, headings, problems"
+    cursor = connection.execute(f"SELECT {columns} FROM documents")
+    names = [column[0] for column in cursor.description]
+    for values in cursor.fetchall():
+        row = dict(zip(names, values, strict=True))
+        connection.execute("UPDATE documents SET crc = ? WHERE rowid = ?", (row_crc(row), row["rowid"]))
     connection.execute("ALTER TABLE chunks ADD COLUMN crc INTEGER")
     connection.execute("ALTER TABLE vectors ADD COLUMN crc INTEGER")
     connection.create_function("crc32", 1, zlib.crc32, deterministic=True)

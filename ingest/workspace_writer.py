@@ -19,7 +19,7 @@ from ingest import lexical, schema
 from ingest.embedders import passage_text
 from ingest.originals import IncomingFile
 from ingest.prepared import PreparedDocument
-from ingest.records import find_document, is_sound
+from ingest.records import find_document, is_sound, row_crc
 from ingest.workspace_reader import CHUNK_COLUMNS, WorkspaceReader
 
 ContentState = Literal["stored", "failed", "outdated"]
@@ -40,25 +40,26 @@ class WorkspaceWriter(WorkspaceReader):
                 self._delete_document(connection, old)
             connection.execute("DELETE FROM aliases WHERE name = ?", (document.name,))
             connection.execute("DELETE FROM failures WHERE name = ?", (document.name,))
+            columns: dict[str, object] = {
+                "document_id": document.document_id,
+                "name": document.name,
+                "title": document.title,
+                "media_type": document.media_type,
+                "sha256": incoming.sha256,
+                "size": incoming.size,
+                "source": source,
+                "recipe": recipe,
+                "added_at": _now(),
+                "pages": len(document.pages),
+                "chunks": len(document.chunks),
+                "metadata": json.dumps(document.metadata, default=str),
+                "headings": json.dumps([[h.page, h.start, h.title, h.level] for h in document.headings]),
+                "problems": json.dumps([[p.page, p.reason, p.remedy] for p in document.problems]),
+            }
+            columns["crc"] = row_crc(columns)
             row = connection.execute(
-                "INSERT INTO documents (document_id, name, title, media_type, sha256, size, source, recipe, added_at,"
-                " pages, chunks, metadata, headings, problems) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    document.document_id,
-                    document.name,
-                    document.title,
-                    document.media_type,
-                    incoming.sha256,
-                    incoming.size,
-                    source,
-                    recipe,
-                    _now(),
-                    len(document.pages),
-                    len(document.chunks),
-                    json.dumps(document.metadata, default=str),
-                    json.dumps([[h.page, h.start, h.title, h.level] for h in document.headings]),
-                    json.dumps([[p.page, p.reason, p.remedy] for p in document.problems]),
-                ),
+                f"INSERT INTO documents ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+                tuple(columns.values()),
             ).lastrowid
             assert row is not None
             connection.executemany(
