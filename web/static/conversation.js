@@ -1,17 +1,19 @@
 // Question and answer: typed or spoken questions in, streamed answers with their citations out, read aloud on wish.
 
+import { drawAnswer as answerInto, keyOf } from "./answers.js";
 import { base64, getJson, lines, postJson, Problem, send, url } from "./client.js";
 import { h, icon, iconButton, notice, plural } from "./dom.js";
+import { mountLive } from "./live.js";
 import { Player } from "./player.js";
 import { MAX_SECONDS, Recorder } from "./recorder.js";
-import { emit, isNarrow, on, preference, showRegion, state, tabMemory } from "./state.js";
-
-const HISTORY_TURNS = 6; // finished turns sent along with a question
-
-const duration = (ms) => (ms ? (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`) : "");
+import { memoriesDialog } from "./memories.js";
+import { changeSession, codeInAddress, Session } from "./sessions.js";
+import { sessionsDialog } from "./sessions_dialog.js";
+import { emit, isNarrow, on, preference, state } from "./state.js";
 
 export function mount(root, { example, speechModel = false, licence = "" }) {
-  let turns = []; // finished: {question, answer}; kept in this tab only
+  const turns = new Map(); // number -> {number, question, understood, answer, interrupted, element}, as the server has them
+  let loading = false; // turns are on their way
   let running = null; // {abort, answered}: the answer in progress; answered: only its speech is still coming
   let recorder = null;
   let speaking = null; // the turn's element that is being read aloud
@@ -28,7 +30,9 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
   // ---- the region ---------------------------------------------------------------------------------------------
   const log = h("div", { class: "lec-log", role: "log", "aria-label": "Conversation", tabindex: 0 });
   const welcome = h("div", { class: "lec-welcome" });
-  const clear = h("button", { type: "button", class: "lec-button lec-quiet", onclick: startAfresh }, "New conversation");
+  const title = h("h2", { dir: "auto" }, "Conversation");
+  const clear = h("button", { type: "button", class: "lec-button lec-quiet", "aria-label": "New conversation", onclick: startAfresh }, icon("plus"), "New");
+  const earlier = h("button", { type: "button", class: "lec-button lec-earlier", hidden: true, onclick: showEarlier }, "Show earlier turns");
   const input = h("textarea", {
     class: "lec-input lec-question", id: "lec-question", rows: 1, placeholder: "Ask your documents", "aria-label": "Your question",
     maxlength: 4000, enterkeyhint: "send", oninput: () => { fit(); drawButtons(); },
@@ -47,13 +51,46 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     aloud = !aloud;
     preference.set("speak", aloud ? "on" : "off");
     if (!aloud) player.stop();
+    live.aloud(aloud);
     drawButtons();
   });
   const silence = h("button", { type: "button", class: "lec-button lec-silence", hidden: true, onclick: () => player.stop() }, icon("stop"), "Stop speaking");
   const submitButton = iconButton("send", "Send", () => (busy() ? running.abort() : submit()), { class: "lec-icon-button lec-send" });
-  const composer = h("div", { class: "lec-composer" }, input, listening, h("div", { class: "lec-composer-tools" }, mic, sound, silence, hint, submitButton));
+  // A live conversation writes its turns here, too; the rest of it is in live.js.
+  const live = mountLive({
+    log, toEnd,
+    place: (element) => { welcome.remove(); log.append(element); toEnd(); },
+    draw: (turn, partial) => drawAnswer(turn.body, turn, { partial }),
+    understood: drawUnderstood,
+    keep: (turn) => {
+      if (!turn.number) return;
+      const shown = turns.get(turn.number);
+      if (shown && shown !== turn) shown.element.remove();
+      turns.set(turn.number, turn);
+      turn.element.dataset.number = turn.number;
+    },
+    forget: (turn) => { if (turns.get(turn.number) === turn) turns.delete(turn.number); },
+    quiet: () => { running?.abort(); player.stop(); },
+    changed: drawButtons,
+    conversation: () => session.id,
+    joined: (id) => session.adopt(id),
+    pause: () => session.pause(),
+    resume: () => session.resume(),
+  });
+  const composer = h("div", { class: "lec-composer" }, input, listening, h("div", { class: "lec-composer-tools" }, mic, live.button, sound, silence, hint, submitButton));
+  const session = new Session({ known, onTurns: addTurns, onInfo: drawInfo, onGone: () => { hint.textContent = "This conversation was deleted."; showTurns([]); } });
+  const allSessions = sessionsDialog({
+    current: () => session.id, open: openSession, join: joinSession,
+    changed: (id, info) => { if (id !== session.id) return; if (info) session.setInfo(info); else startAfresh({ keepFocus: true }); },
+  });
+  const memories = memoriesDialog({
+    remembering: () => session.info?.remember ?? true, open: openSession,
+    remember: async (on) => session.setInfo(await changeSession(await session.ensure(), { remember: on })),
+  });
   root.replaceChildren(
-    h("div", { class: "lec-region-head" }, h("h2", {}, "Conversation"), clear), log, h("div", { class: "lec-foot" }, composer,
+    h("div", { class: "lec-region-head" }, title, h("div", { class: "lec-head-tools" },
+      iconButton("list", "Conversations", () => allSessions.show()), iconButton("memory", "What is remembered", () => memories.show()), clear)),
+    allSessions.dialog, memories.dialog, log, h("div", { class: "lec-foot" }, live.bar, composer, live.latency,
       licence ? h("p", { class: "lec-licence" }, licence) : null));
 
   function busy() {
@@ -68,7 +105,8 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     sound.replaceChildren(icon(aloud ? "sound" : "mute"));
     sound.setAttribute("aria-pressed", String(aloud));
     sound.title = aloud ? "Answers are spoken" : "Answers are silent";
-    clear.hidden = !turns.length && !running;
+    clear.hidden = !session.id && !running;
+    mic.hidden = live.on;
   }
 
   function drawSound() {
@@ -100,7 +138,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
         h("ul", {}, example.questions.map((question) => h("li", {}, h("button", {
           type: "button", class: "lec-example-question", onclick: () => askExample(question),
         }, question))))) : null].filter(Boolean)); // replaceChildren writes "null" for null
-    if (!turns.length && !running) log.replaceChildren(welcome);
+    if (!turns.size && !loading && !log.querySelector(".lec-turn")) log.replaceChildren(welcome);
   }
 
   async function askExample(question) {
@@ -145,23 +183,27 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     ask(question);
   }
 
-  // `recording`: the question as base64 of a sound file, in place of words.
-  async function ask(question, recording = "") {
+  // `recording`: the question as base64 of a sound file, in place of words. `understood`: how the visitor wants it read.
+  async function ask(question, { recording = "", understood = "" } = {}) {
     if (busy()) return;
+    if (live.on && !recording) {
+      live.ask(understood || question);
+      return;
+    }
     running?.abort(); // the last answer's speech gives way
     if (aloud) player.unlock();
     player.begin();
     welcome.remove();
     if (!isNarrow()) input.focus({ preventScroll: true });
-    const turn = { question, answer: null };
+    const turn = { number: null, question, understood: question, answer: null };
     const body = h("div", { class: "lec-answer", "aria-busy": "true" }, h("p", { class: "lec-thinking" }, "Looking through your documents", h("span", {}), h("span", {}), h("span", {})));
     const asked = h("p", { class: "lec-asked", dir: "auto" }, question || "Your recording");
-    const element = h("article", { class: "lec-turn" }, asked, body);
+    const element = turn.element = h("article", { class: "lec-turn" }, asked, body);
     log.append(element);
     toEnd();
     const controller = new AbortController();
     const mine = (running = { answered: false, abort: () => controller.abort() });
-    const conversation = turns; // another one may be on screen when this ends
+    session.pause();
     drawButtons();
     speaking = turn;
 
@@ -174,11 +216,15 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
       emit("cite", { citation, citations: all, first: true });
     };
     try {
-      const history = turns.slice(-HISTORY_TURNS).flatMap((past) => [["user", past.question], ["assistant", past.answer.answer]]);
-      const response = await postJson(url("/ask"), { ...(recording ? { recording } : { question }), history, speak: aloud }, { signal: controller.signal });
+      const id = await session.ensure();
+      const response = await postJson(url("/ask"), { ...(recording ? { recording } : { question }), session: id, understood, speak: aloud }, { signal: controller.signal });
       for await (const event of lines(response)) {
         if (event.type === "waking") body.querySelector(".lec-thinking")?.firstChild.replaceWith("Waking up, which takes a moment after a start");
         if (event.type === "heard") asked.textContent = turn.question = event.text;
+        if (event.type === "understood") {
+          turn.understood = event.query;
+          drawUnderstood(turn);
+        }
         if (event.type === "text") text += event.text;
         if (event.type === "citation") citations.push(event.citation);
         if (event.type === "audio" && aloud && running === mine && speaking === turn) player.push(event); // null: told to be quiet
@@ -186,15 +232,18 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
         if (event.type === "error") throw new Problem(event.error.message, event.error.remedy);
         if (event.type === "answer") turn.answer = event.answer;
         if (event.type === "text" || event.type === "citation") {
-          drawAnswer(body, turn, { answer: text, citations, refused: false, partial: true });
+          drawAnswer(body, turn, { partial: { answer: text, citations, refused: false } });
           if (citations.length) open(citations[0], citations);
         }
         if (event.type === "answer") {
           mine.answered = true;
-          conversation.push(turn);
-          if (conversation === turns) save();
+          turn.number = event.turn;
+          if (session.id === id && turn.number) turns.set(turn.number, turn);
+          if (!turn.number) hint.textContent = "This turn could not be saved: it is gone with the next reload.";
+          element.dataset.number = turn.number ?? "";
+          session.resume(session.info?.title ? undefined : 0); // a first question becomes the title
           body.removeAttribute("aria-busy");
-          drawAnswer(body, turn, turn.answer);
+          drawAnswer(body, turn);
           drawButtons();
           if (!turn.answer.refused && turn.answer.citations.length) open(turn.answer.citations[0], turn.answer.citations);
         }
@@ -206,7 +255,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
       if (turn.answer) { /* only its speech is missing */ } else if (problem.name === "AbortError") {
         body.replaceChildren(h("p", { class: "lec-stopped" }, text ? `${text} …` : "", " Stopped."));
       } else if (problem instanceof Problem) {
-        body.replaceChildren(notice(problem, { retry: () => { element.remove(); ask(question, recording); } }));
+        body.replaceChildren(notice(problem, { retry: () => { element.remove(); ask(question, { recording, understood }); } }));
       } else throw problem;
     } finally {
       body.removeAttribute("aria-busy");
@@ -214,6 +263,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
         running = null;
         player.finish();
         drawButtons();
+        session.resume(turn.answer ? undefined : 500); // a stopped answer is kept as far as it came: soon it is there
       }
     }
   }
@@ -239,60 +289,39 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
   }
 
   // ---- an answer ----------------------------------------------------------------------------------------------
-  function drawAnswer(body, turn, { answer, shown = answer, citations, refused, nothing, nearest = [], notice: remark, model, timings_ms: timings, partial }) {
-    body.classList.toggle("lec-refused", Boolean(refused));
-    const show = (citation, list) => {
-      emit("cite", { citation, citations: list });
-      showRegion("page");
-    };
-    const paragraphs = shown.split(/\n{2,}/).filter((part) => part.trim()).map((part) => h("p", { class: "lec-answer-text", dir: "auto" }, marked(part, citations, show)));
-    const parts = [];
-    if (refused) parts.push(h("p", { class: "lec-refused-title" }, icon("search"), nothing ? shown : "Not found in these documents"));
-    if (!nothing) parts.push(...paragraphs);
-    if (remark) parts.push(notice({ message: remark }));
-    const sources = refused ? nearest : citations;
-    if (sources.length) {
-      parts.push(h("div", { class: "lec-sources" },
-        h("p", { class: "lec-sources-title" }, refused ? "The nearest passages" : sources.length > 1 ? "Sources" : "Source"),
-        h("ul", {}, sources.map((citation) => h("li", {}, chip(citation, refused, () => show(citation, sources)))))));
-    }
-    if (!partial) {
-      parts.push(h("div", { class: "lec-answer-foot" },
-        iconButton("sound", "Read this answer aloud", () => readAloud(turn), { class: "lec-icon-button lec-small" }),
-        h("span", {}, [refused ? "" : modelName(model), duration(timings?.total)].filter(Boolean).join(" · "))));
-    }
-    body.replaceChildren(...parts);
+  function drawAnswer(body, turn, { partial = null } = {}) {
+    answerInto(body, partial ?? turn.answer, { partial: Boolean(partial), interrupted: turn.interrupted, readAloud: () => readAloud(turn) });
     drawCurrent();
   }
 
-  const modelName = (model) => (model === "extractive" ? "Quoted from your documents" : model.startsWith("omni:") ? "Speech language model" : model);
-
-  // Text with every [n] that has a citation made a button.
-  function marked(text, citations, show) {
-    return text.split(/(\[\d+\])/).map((part) => {
-      const n = /^\[(\d+)\]$/.exec(part)?.[1];
-      const citation = n && citations.find((each) => each.n === Number(n));
-      if (!citation) return part;
-      return h("button", {
-        type: "button", class: `lec-cite${citation.verified ? "" : " lec-unverified"}`, "data-n": n, "data-citation": keyOf(citation), onclick: () => show(citation, citations),
-        "aria-label": `Source ${n}: ${citation.document}, page ${citation.page}${citation.verified ? "" : ", not verified"}`,
-      }, n);
-    });
-  }
-
-  function chip(citation, refused, onclick) {
-    const { n, document: name, page, quote, verified, sheets } = citation;
-    return h("button", { type: "button", class: `lec-chip${verified ? "" : " lec-unverified"}`, onclick, title: quote, "data-n": n, "data-citation": keyOf(citation) },
-      refused ? null : h("span", { class: "lec-chip-n" }, String(n)),
-      h("span", { class: "lec-chip-body" },
-        h("span", { class: "lec-chip-where" }, h("span", { class: "lec-chip-name", dir: "auto" }, name), sheets === false ? null : h("span", { class: "lec-chip-page" }, ` p. ${page}`)),
-        verified ? null : h("span", { class: "lec-chip-warn" }, "unverified: not found word for word in the source"),
-        refused ? h("span", { class: "lec-chip-quote", dir: "auto" }, quote) : null));
+  // "Understood as ..." under a follow-up, with a way to put it right and ask again.
+  function drawUnderstood(turn) {
+    turn.element.querySelector(".lec-understood")?.remove();
+    if (turn.understood.trim() === turn.question.trim()) return;
+    const line = h("div", { class: "lec-understood" });
+    const show = () => line.replaceChildren(h("p", {}, "Understood as: ", h("q", { dir: "auto" }, turn.understood)),
+      h("button", { type: "button", class: "lec-link", "aria-label": `Correct how “${turn.question}” was understood`, onclick: correct }, "Correct"));
+    const correct = () => {
+      const field = h("input", { class: "lec-input", "aria-label": "What you meant", value: turn.understood, maxlength: 4000, dir: "auto" });
+      const cancel = () => { show(); line.querySelector("button").focus(); };
+      line.replaceChildren(h("form", {
+        onkeydown: (event) => { if (event.key === "Escape") cancel(); },
+        onsubmit: (event) => {
+          event.preventDefault();
+          if (!field.value.trim() || busy()) return;
+          show();
+          ask(turn.question, { understood: field.value.trim() });
+        },
+      }, field, h("button", { type: "submit", class: "lec-button lec-button-main" }, "Ask again"), h("button", { type: "button", class: "lec-button", onclick: cancel }, "Cancel")));
+      field.focus();
+      field.select();
+    };
+    show();
+    turn.element.querySelector(".lec-asked").after(line);
   }
 
   // The passage that the page region shows: its marker and chip stand out, also in answers drawn anew.
   let current = "";
-  const keyOf = ({ n, document: name, page, start }) => JSON.stringify([n, name, page, start]);
   function drawCurrent() {
     for (const button of log.querySelectorAll("[data-citation]")) {
       if (button.dataset.citation === current) button.setAttribute("aria-current", "true");
@@ -347,7 +376,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     if (!wav) return;
     if (speechModel) { // it hears the question itself; what it heard is shown with the answer
       if (aloud) player.unlock();
-      try { await ask("", await base64(wav)); } catch (problem) {
+      try { await ask("", { recording: await base64(wav) }); } catch (problem) {
         if (!(problem instanceof Problem)) throw problem;
         hint.textContent = `${problem.message} ${problem.remedy}`;
       }
@@ -372,46 +401,117 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
   }
   composer.addEventListener("keydown", (event) => { if (event.key === "Escape" && recorder) cancelRecording(); });
 
-  // ---- memory of this tab -------------------------------------------------------------------------------------
-  function place() {
-    return `turns.${state.workspace}`;
+  // ---- the conversation, as the server keeps it ---------------------------------------------------------------
+  // The number up to which nothing is missing here.
+  function known() {
+    const numbers = [...turns.keys()].sort((a, b) => a - b);
+    let last = numbers[0] ?? 0;
+    while (turns.has(last + 1)) last += 1;
+    return last;
   }
 
-  function save() {
-    tabMemory.set(place(), JSON.stringify(turns.slice(-40)));
-    [...log.querySelectorAll(".lec-turn")].at(-1).dataset.turn = String(turns.length - 1);
-  }
-
-  function restore() {
-    try { turns = JSON.parse(tabMemory.get(place()) ?? "[]"); } catch { turns = []; }
-    log.replaceChildren(...turns.map((turn, index) => {
+  function addTurns(fresh) {
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    let grown = false;
+    for (const turn of fresh) {
+      const shown = turns.get(turn.number);
+      if (shown && shown.answer?.answer === turn.answer.answer) continue;
+      // An answer that was stopped here comes back as far as it was written: it takes the place of what stands there.
+      const stopped = [...log.querySelectorAll(".lec-turn:not([data-number])")].find((each) => each.querySelector(".lec-asked").textContent === turn.question);
+      (shown?.element ?? stopped)?.remove();
       const body = h("div", { class: "lec-answer" });
-      drawAnswer(body, turn, turn.answer);
-      return h("article", { class: "lec-turn", "data-turn": index }, h("p", { class: "lec-asked", dir: "auto" }, turn.question), body);
-    }));
+      turn.element = h("article", { class: "lec-turn", "data-number": turn.number }, h("p", { class: "lec-asked", dir: "auto" }, turn.question), body);
+      drawAnswer(body, turn);
+      drawUnderstood(turn);
+      turns.set(turn.number, turn);
+      const next = [...log.querySelectorAll(".lec-turn")].find((each) => Number(each.dataset.number || Infinity) > turn.number);
+      if (next) next.before(turn.element);
+      else log.append(turn.element);
+      grown = true;
+    }
+    welcome.remove();
+    if (grown && atEnd) toEnd();
+  }
+
+  function showTurns(found) {
+    turns.clear();
+    log.replaceChildren(earlier);
+    if (found.length) addTurns(found);
+    else drawWelcome();
+    earlier.hidden = !found.length || found[0].number === 1;
+    drawButtons();
     toEnd();
   }
 
-  function startAfresh() {
-    running?.abort();
-    player.stop();
-    turns = [];
-    tabMemory.set(place(), "[]");
-    log.replaceChildren();
-    drawWelcome();
-    drawButtons();
-    input.focus();
+  async function showEarlier() {
+    const height = log.scrollHeight;
+    const found = await session.earlier(Math.min(...turns.keys())).catch((problem) => { hint.textContent = problem.message; return null; });
+    if (!found) return;
+    addTurns(found);
+    earlier.hidden = !found.length || found[0].number === 1;
+    log.scrollTop += log.scrollHeight - height; // what was read stays where it was
   }
 
-  restore();
-  drawButtons();
-  drawWelcome();
-  on("documents", drawWelcome);
-  on("workspace", () => {
-    running?.abort();
-    player.stop();
-    restore();
-    drawWelcome();
+  function drawInfo(info) {
+    title.textContent = info?.title || "Conversation";
+    title.title = info?.title ?? "";
+    title.classList.toggle("lec-forgetful", info?.remember === false);
     drawButtons();
-  });
+  }
+
+  async function show(found) {
+    live.renew();
+    running?.abort();
+    running = null;
+    session.resume();
+    player.stop();
+    hint.textContent = "";
+    loading = true;
+    turns.clear();
+    log.replaceChildren();
+    try {
+      const latest = await found;
+      loading = false;
+      showTurns(latest);
+    } catch (problem) {
+      loading = false;
+      if (!(problem instanceof Problem)) throw problem;
+      showTurns([]);
+      hint.textContent = `${problem.message} ${problem.remedy}`;
+    }
+  }
+
+  function openSession(id) {
+    return show(session.open(id));
+  }
+
+  async function joinSession(code) {
+    const id = await session.join(code);
+    if (id) await openSession(id);
+  }
+
+  function startAfresh({ keepFocus = false } = {}) {
+    session.leave();
+    show(Promise.resolve([]));
+    if (!keepFocus) input.focus();
+  }
+
+  async function begin() {
+    const code = codeInAddress();
+    if (!code) return show(session.restore());
+    try {
+      await joinSession(code);
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      await show(session.restore());
+      hint.textContent = `${problem.message} ${problem.remedy}`;
+    }
+  }
+
+  drawButtons();
+  live.aloud(aloud);
+  begin().then(live.restore);
+  on("documents", drawWelcome);
+  on("workspace", () => show(session.restore()));
+  addEventListener("hashchange", begin); // a link opened in a tab that is open already
 }

@@ -22,7 +22,7 @@ export function mountLive(host) {
   let mode = preference.get("live.mode", "hands_free");
   let aloud = true;
 
-  const bar = new Bar({ mode: setMode, pause, resume, stop: () => { hush(); command("stop"); }, end, talk, command });
+  const bar = new Bar({ mode: setMode, pause, resume, stop: () => { hush(); command("stop"); }, talk, command });
   const latency = new LatencyPanel();
   const turns = new Turns({ host: { ...host, ask }, correct: (turn, text) => {
     measure.sent.push(performance.now());
@@ -251,7 +251,9 @@ export function mountLive(host) {
     on.connection.say({ type: "ask", text });
   }
 
-  const command = (name) => on?.connection?.say({ type: "command", name });
+  function command(name) {
+    on?.connection?.say({ type: "command", name });
+  }
 
   // Silence at once, before the server has heard of it.
   function hush() {

@@ -1,6 +1,6 @@
 // The bar of a live conversation: what is going on, and the few things one can do about it.
 
-import { h, icon, iconButton, notice } from "./dom.js";
+import { h, icon, notice } from "./dom.js";
 
 const WORDS = { // state -> what it says, and what to do, in hands-free mode and with the button
   asking: ["Waiting for the microphone", "Allow it in the question of your browser.", "Allow it in the question of your browser."],
@@ -19,7 +19,7 @@ const COMMANDS = [["repeat", "Repeat that"], ["slower", "Slower"], ["faster", "F
   ["open_page", "Open the page"], ["where", "Where is that?"]];
 
 export class Bar {
-  // on: {mode(name), pause(), resume(), stop(), end(), talk(down), command(name)}
+  // on: {mode(name), pause(), resume(), stop(), talk(down), command(name)}
   constructor(on) {
     this.on = on;
     this.state = "off";
@@ -30,7 +30,6 @@ export class Bar {
     this.hint = h("p", { class: "lec-hint" });
     this.pauseButton = h("button", { type: "button", class: "lec-button lec-live-pause", onclick: () => (this.waits ? on.resume() : on.pause()) });
     this.stopButton = h("button", { type: "button", class: "lec-button lec-live-stop", hidden: true, onclick: () => on.stop() }, icon("stop"), "Stop");
-    this.endButton = iconButton("close", "End the live conversation", () => on.end());
     const choice = (mode, label) => h("button", { type: "button", class: "lec-choice", "data-mode": mode, "aria-pressed": "false", onclick: () => on.mode(mode) }, label);
     this.choices = h("div", { class: "lec-choices", role: "group", "aria-label": "How to speak" }, choice("hands_free", "Hands-free"), choice("push_to_talk", "Hold to talk"));
     this.talkButton = this.makeTalkButton();
@@ -38,7 +37,7 @@ export class Bar {
       h("div", { class: "lec-live-said" }, COMMANDS.map(([name, label]) => h("button", { type: "button", class: "lec-button lec-quiet", onclick: () => on.command(name) }, label))));
     this.said = h("div", { class: "lec-live-notice", "aria-live": "polite" });
     this.panel = h("div", { class: "lec-live", hidden: true },
-      h("div", { class: "lec-live-main" }, this.orb, h("div", { class: "lec-live-words" }, this.title, this.hint), this.stopButton, this.pauseButton, this.endButton),
+      h("div", { class: "lec-live-main" }, this.orb, h("div", { class: "lec-live-words" }, this.title, this.hint), this.stopButton, this.pauseButton),
       this.talkButton,
       h("div", { class: "lec-live-more" }, this.choices, this.commands));
     this.element = h("div", { class: "lec-live-place" }, this.said, this.panel);
@@ -72,7 +71,7 @@ export class Bar {
     const [title = "", free = "", held = ""] = WORDS[state] ?? [];
     if (this.title.textContent !== title) this.title.textContent = title; // said anew by screen readers whenever it is set
     this.hint.textContent = remark || (mode === "hands_free" ? free : held);
-    this.pauseButton.replaceChildren(icon(this.waits ? "mic" : "micOff"), this.waits ? "Go on" : "Pause");
+    this.pauseButton.replaceChildren(icon(this.waits ? "mic" : "micOff"), h("span", {}, this.waits ? "Go on" : "Pause"));
     this.pauseButton.classList.toggle("lec-button-main", this.waits);
     this.pauseButton.hidden = state === "asking" || state === "connecting";
     this.stopButton.hidden = !["speaking", "held", "thinking"].includes(state);

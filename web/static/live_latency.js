@@ -1,6 +1,6 @@
 // Where the time of each turn went: a folded table, and the same as a file.
 
-import { h } from "./dom.js";
+import { h, plural } from "./dom.js";
 import { tabMemory } from "./state.js";
 
 const KEPT = 500; // turns
@@ -47,7 +47,7 @@ export class LatencyPanel {
       h("th", { scope: "row", title: tells(record) }, String(record.turn)),
       COLUMNS.map(([key]) => h("td", {}, milliseconds(record.after_speech_end_ms?.[key]))))));
     const played = this.records.map((record) => record.after_speech_end_ms?.played).filter((ms) => ms !== undefined && ms !== null).sort((a, b) => a - b);
-    this.about.textContent = played.length ? `Half of ${played.length} answers were heard within ${milliseconds(played[Math.floor((played.length - 1) / 2)])}.` : "No turn yet.";
+    this.about.textContent = played.length ? `Median of ${plural(played.length, "spoken answer")}: ${milliseconds(played[Math.floor((played.length - 1) / 2)])}.` : "Nothing spoken yet.";
   }
 
   download() {
