@@ -1,10 +1,22 @@
-"""How a word outside the pronouncing dictionary is said: espeak-ng's IPA, mapped to the 39 phones of CMUdict."""
+"""How a word outside the pronouncing dictionary is said, in the 39 phones of CMUdict.
+
+First as the voice says it (its dictionary's inflections and compounds, else its letter rules), then, where espeak-ng is
+installed and says it otherwise, as espeak does: people do not agree about names either. On words of CMUdict that the
+letter rules had not seen they say 57 % as it does (models/voice/README.md).
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from pathlib import Path
 
+from core.errors import LecternError
 from omni.espeak import espeak
+from omni.voice.letter_rules import LetterRules
+from omni.voice.lexicon import Lexicon, Pronunciation, plural
+
+_VOICE = Path(__file__).parents[1] / "models" / "voice"
 
 _IPA = {  # American English of espeak-ng 1.52; longest first when matched
     "aɪɚ": "AY ER", "aɪə": "AY AH", "aʊɚ": "AW ER", "aɪ": "AY", "aʊ": "AW", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW",
@@ -32,3 +44,35 @@ def to_arpabet(word: str) -> str:
     phones = " ".join(_IPA[match] for match in _PATTERN.findall(ipa))
     rest = _PATTERN.sub("", ipa)
     return phones if phones and len(re.sub(r"[ːʲ̩̃ˑ]", "", rest)) == 0 else ""
+
+
+def pronunciations(word: str) -> list[str]:
+    """ "zorbex's" -> ["Z ER B EH K S AH Z", "Z AO R B EH K S AH Z"]: at most two, likeliest first; [] without letters."""
+    stem = word.removesuffix("'s")
+    found = [phones(stem)]
+    try:
+        found.append(to_arpabet(stem))
+    except LecternError:  # espeak-ng is optional
+        pass
+    if stem != word:
+        found = [_possessive(said) for said in found if said]
+    return list(dict.fromkeys(said for said in found if said))
+
+
+def phones(word: str) -> str:
+    """How the voice says a word of a to z and apostrophes; "" if it has no letters."""
+    return _arpabet(_lexicon()(word)) if re.search("[a-z]", word) else ""
+
+
+def _possessive(said: str) -> str:
+    return _arpabet(plural(tuple(said.lower().split())))
+
+
+def _arpabet(said: Pronunciation) -> str:
+    """The voice's phones (lower case, "ax" for a weak vowel, 1 for stress) -> CMUdict's."""
+    return " ".join("AH" if phone.startswith("ax") else phone.rstrip("1").upper() for phone in said)
+
+
+@lru_cache(maxsize=1)
+def _lexicon() -> Lexicon:
+    return Lexicon.load(_VOICE / "lexicon.txt.gz", LetterRules.load(_VOICE / "letter_rules.txt.gz"))

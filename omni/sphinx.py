@@ -1,105 +1,180 @@
 """Recognition with pocketsphinx, whose wheel carries a US English model: offline on any machine, no GPU.
 
 Good on clear speech in a quiet room, weak on accents and noise; biased towards the words of the documents
-(omni/language_bias.py) when the caller hands over their language.
+(omni/language_bias.py) when the caller hands over their language, with the general decoder as a second opinion.
+
+    session = recogniser.stream(document_language(workspace))        # omni/sphinx_session.py
+    for block in microphone: session.accept(block); show(session.partial())
+    transcript = session.finish()
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import threading
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from core.errors import ModelError
-from core.runtime import require
 from omni.audio import resample, to_pcm16
-from omni.language_bias import DocumentLanguage, biased_model, phrase_language
+from omni.language_bias import BiasedModel, DocumentLanguage, biased_model, built_model, phrase_language
+from omni.second_opinion import better, combined, n_best
+from omni.sphinx_decoder import Reading, SphinxDecoder, general_language_model
 from omni.transcript_text import tidy
-from omni.types import Segment, Transcript, Waveform
+from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
 
-_GENERAL = "_default"  # pocketsphinx's name for the search it starts with
+logger = logging.getLogger(__name__)
+
+LISTENERS = 2  # utterances decoded at the same time; some 250 MB each, and two cores do no more
+
+
+@dataclass
+class Ears:
+    """Two decoders that hear the same: the second one general, made when there is something to compare."""
+
+    first: SphinxDecoder = field(default_factory=SphinxDecoder)
+    general: SphinxDecoder | None = None
+
+    def expect(self, biased: BiasedModel | None) -> None:
+        self.first.expect(biased)
+        if biased is not None and self.general is None:
+            self.general = SphinxDecoder()
+
+    @property
+    def decoders(self) -> list[SphinxDecoder]:
+        """Those that listen: without documents one is enough."""
+        return [self.first, self.general] if self.first.biased and self.general else [self.first]
 
 
 class SphinxRecogniser:
-    """pocketsphinx with its own acoustic model, dictionary and trigram. Thread-safe: one decoding at a time."""
+    """pocketsphinx with its own acoustic model, dictionary and trigram. Thread-safe: so many decodings at a time as
+    there are `listeners`; further ones wait."""
 
     name = "pocketsphinx"
 
-    def __init__(self, *, min_silence_ms: int = 500) -> None:
-        self._sphinx: Any = require("pocketsphinx", needed_for="speech recognition")
-        try:
-            self._decoder: Any = self._sphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
-        except RuntimeError as error:
-            raise ModelError(
-                f"pocketsphinx cannot load its model: {error}",
-                remedy="Reinstall it with `pip install --force-reinstall pocketsphinx`",
-            ) from error
+    def __init__(self, *, min_silence_ms: int = 500, listeners: int = LISTENERS) -> None:
         self._vad = VadSettings(min_silence_ms=min_silence_ms)
-        self._lock = threading.Lock()
-        self._search = _GENERAL
+        self._free = [Ears()]  # fails here and now if pocketsphinx cannot be loaded
+        self._unmade = listeners - 1
+        self._changed = threading.Condition()
+        self._building = threading.Lock()
+        self._background: set[str] = set()  # languages that are being built
+        self._words = self._free[0].first  # only asked what it knows
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
         heard = resample(waveform, SAMPLE_RATE)
-        segments: list[Segment] = []
-        confidences: list[float] = []
-        with self._lock:
-            self._choose(vocabulary)
-            for start, end in speech_segments(heard, self._vad):
-                words, confidence = self._decode(cut(heard, start, end))
-                if words:
-                    segments.append(Segment(start, end, tidy(words)))
-                    confidences.append(confidence)
-        text = " ".join(segment.text for segment in segments)
-        mean = sum(confidences) / len(confidences) if confidences else 0.0
-        return Transcript(text, tuple(segments), waveform.seconds, mean)
+        biased = self._model(vocabulary, wait=True)
+        pieces: list[tuple[float, float, list[Reading]]] = []
+        spoken = speech_segments(heard, self._vad)
+        with self.borrowed(biased) as ears:
+            for start, end in spoken:
+                pcm = to_pcm16(cut(heard, start, end)).tobytes()
+                pieces.append((start, end, [decoder.read(pcm) for decoder in ears.decoders]))
+        return assemble(pieces, waveform.seconds, biased)
+
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
+        """Begin an utterance. A model of `vocabulary` that has not been built yet is built in the background, while
+        the latest one of the same documents, or the general one, is used."""
+        from omni.sphinx_session import SphinxSession
+
+        return SphinxSession(self, self._model(vocabulary, wait=False))
 
     def prepare(self, vocabulary: Sequence[str]) -> None:
         """Build and load the model of a vocabulary ahead of the first question."""
-        with self._lock:
-            self._choose(vocabulary)
+        biased = self._model(vocabulary, wait=True)
+        with self.borrowed(biased):
+            pass
 
-    def _choose(self, vocabulary: Sequence[str]) -> None:
-        """Make the language model of `vocabulary` the active one; the last one used stays loaded."""
+    # ---- decoders ---------------------------------------------------------------------------------------------
+
+    def borrow(self, biased: BiasedModel | None, *, wait: bool = True) -> Ears | None:
+        """A pair of decoders that expect `biased`, to be handed back with `give_back`; None if all listen elsewhere."""
+        with self._changed:
+            while not self._free and not self._unmade:
+                if not wait:
+                    return None
+                self._changed.wait()
+            if self._free:
+                name = str(biased.language_model) if biased else ""
+                ears = next((e for e in self._free if e.first.loaded == name), self._free[0])
+                self._free.remove(ears)
+            else:
+                self._unmade -= 1
+                ears = None
+        try:
+            ears = ears or Ears()
+            ears.expect(biased)
+        except BaseException:
+            with self._changed:
+                self._unmade += 1  # whatever state it is in, the next one gets a new pair
+                self._changed.notify()
+            raise
+        return ears
+
+    def give_back(self, ears: Ears) -> None:
+        with self._changed:
+            self._free.append(ears)
+            self._changed.notify()
+
+    @contextmanager
+    def borrowed(self, biased: BiasedModel | None) -> Iterator[Ears]:
+        ears = self.borrow(biased)
+        assert ears is not None
+        try:
+            yield ears
+        finally:
+            self.give_back(ears)
+
+    # ---- language models --------------------------------------------------------------------------------------
+
+    def _model(self, vocabulary: Sequence[str], *, wait: bool) -> BiasedModel | None:
         if isinstance(vocabulary, DocumentLanguage):
             language = vocabulary
         elif vocabulary:
             language = phrase_language(vocabulary)
         else:
-            self._decoder.activate_search(_GENERAL)
-            return
-        name = f"{language.folder}/{language.key}"
-        if name != self._search:
-            general = Path(self._sphinx.get_model_path("en-us/en-us.lm.bin"))
-            biased = biased_model(language, general, self._knows)
-            for word, phones in biased.pronunciations.items():
-                if not self._knows(word):
-                    self._decoder.add_word(word, phones, False)
-            # Not add_lm(NGramModel.readfile(...)): that model would lack the decoder's language weight (6.5), which
-            # makes decoding five times slower and visibly worse.
-            self._decoder.add_lm_file(name, str(biased.language_model))
-            self._decoder.activate_search(name)
-            if self._search != _GENERAL:
-                self._decoder.remove_search(self._search)
-            self._search = name
-        self._decoder.activate_search(name)
+            return None
+        if not wait:
+            built = built_model(language)
+            if built is None or not str(built.language_model).startswith(language.name + "-"):
+                self._build_in_background(language)
+            return built
+        with self._building:
+            return biased_model(language, general_language_model(), self._words.knows)
 
-    def _knows(self, word: str) -> bool:
-        return self._decoder.lookup_word(word) is not None
+    def _build_in_background(self, language: DocumentLanguage) -> None:
+        def build() -> None:
+            try:
+                self._model(language, wait=True)
+            except Exception:  # the documents may be gone by now; the next utterance tries again
+                logger.warning("no language model of %s", language.key, exc_info=True)
+            finally:
+                self._background.discard(language.name)
 
-    def _decode(self, speech: Waveform) -> tuple[str, float]:
-        """Words and confidence (0..1: geometric mean of the words' posteriors) of one segment."""
-        self._decoder.start_utt()
-        # full_utt: cepstral means of the whole segment instead of a running guess: WER 51 -> 35 % on fluent readers
-        self._decoder.process_raw(to_pcm16(speech).tobytes(), no_search=False, full_utt=True)
-        self._decoder.end_utt()
-        hypothesis = self._decoder.hyp()
-        if hypothesis is None or not hypothesis.hypstr:
-            return "", 0.0
-        posteriors = [min(1.0, segment.prob) for segment in self._decoder.seg() if segment.word[0] not in "<["]
-        if not posteriors:
-            return hypothesis.hypstr, 0.0
-        return hypothesis.hypstr, math.exp(sum(math.log(max(p, 1e-6)) for p in posteriors) / len(posteriors))
+        if language.name not in self._background:
+            self._background.add(language.name)
+            threading.Thread(target=build, name="lectern-language", daemon=True).start()
+
+
+def assemble(
+    pieces: Sequence[tuple[float, float, list[Reading]]], seconds: float, biased: BiasedModel | None
+) -> Transcript:
+    """Readings of each stretch (start and end in s; the decoder that expects documents first) -> one transcript."""
+    names = biased.names if biased else {}
+    segments: list[Segment] = []
+    n_bests: list[list[Hypothesis]] = []
+    confidences: list[float] = []
+    for start, end, readings in pieces:
+        general = readings[1] if len(readings) > 1 else None
+        chosen = better(readings[0], general)
+        if not chosen.words:
+            continue
+        hypotheses = [Hypothesis(tidy(words, names), score) for words, score in n_best(chosen, *readings)]
+        segments.append(Segment(start, end, hypotheses[0].text))
+        n_bests.append(hypotheses)
+        confidences.append(chosen.confidence)
+    text = " ".join(segment.text for segment in segments)
+    mean = sum(confidences) / len(confidences) if confidences else 0.0
+    return Transcript(text, tuple(segments), seconds, mean, combined(n_bests))

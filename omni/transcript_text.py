@@ -1,8 +1,15 @@
-"""A recogniser's bare words -> a line that reads well: casing, a final mark, numbers as figures where that is plain."""
+"""Between writing and a recogniser's bare words: what a line sounds like, and a line that reads well.
+
+words_of("What was AMD's revenue in 2015?")     # ["what", "was", "a", "m", "d's", "revenue", "in", "twenty", ...]
+tidy("what was a m d's revenue in twenty fifteen")    # "What was AMD's revenue in 2015?"
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from omni.spoken_form import spoken
 
 _QUESTION = re.compile(
     r"^(?:(?:and|so|but|well|okay|please|um|uh|then|now)\s+)*"
@@ -34,9 +41,20 @@ _WRITTEN = {  # what filings are called
 _NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
 
 
-def tidy(words: str) -> str:
-    """Lower-case words -> a sentence. "what was revenue in two thousand nineteen" -> "What was revenue in 2019?" """
-    text = " ".join(join_letters(numbers_to_figures(words.split())))
+def words_of(sentence: str) -> list[str]:
+    """A sentence as the recogniser would write it: lower case, figures and symbols said, no marks."""
+    if re.search(r"[^a-z ,.'’\n-]", sentence[1:]):  # the rules are slow, and most sentences need none
+        sentence = spoken(sentence)
+    return re.findall(r"[a-z]+(?:'[a-z]+)*", sentence.lower().replace("’", "'"))
+
+
+def tidy(words: str, names: Mapping[str, str] | None = None) -> str:
+    """Lower-case words -> a sentence. "what was revenue in two thousand nineteen" -> "What was revenue in 2019?"
+
+    names: how words are written that begin with a capital ("boeing": "Boeing").
+    """
+    names = names or {}
+    text = " ".join(_cased(word, names) for word in join_letters(numbers_to_figures(words.split()), names))
     if not text:
         return ""
     text = re.sub(r"\bi(?='|\b)", "I", text)
@@ -44,22 +62,41 @@ def tidy(words: str) -> str:
     return text[0].upper() + text[1:] + ("?" if question else ".")
 
 
-def join_letters(words: list[str]) -> list[str]:
-    """Spelled letters are an acronym: "the s e c filing" -> "the SEC filing"; "a" and "i" alone stay words."""
+def _cased(word: str, names: Mapping[str, str]) -> str:
+    stem = word.removesuffix("'s")
+    return names[stem] + word[len(stem) :] if stem in names else word
+
+
+def join_letters(words: list[str], names: Mapping[str, str] | None = None) -> list[str]:
+    """Spelled letters are an acronym: "the s e c filing" -> "the SEC filing", "i m f's" -> "IMF's".
+
+    "a" and "i" alone stay words, and so does an "a" before letters, unless `names` knows the whole ("amd": "AMD").
+    """
+    names = names or {}
     result: list[str] = []
-    run: list[str] = []
-    for word in [*words, ""]:
-        if len(word) == 1 and word.isalpha() and (run or word != "a"):
-            run.append(word)
-            continue
-        if len(run) > 1 and set(run) - {"a", "i"}:
-            result.append("".join(run).upper())
+    index = 0
+    while index < len(words):
+        run = _letters(words, index)
+        if words[index] == "a" and "".join(run).removesuffix("'s") not in names:
+            run = run[:1]
+        joined = "".join(run)
+        if len(run) > 1 and set(joined) - {"a", "i"}:
+            ending = "'s" if joined.endswith("'s") else ""
+            result.append(joined.removesuffix("'s").upper() + ending)
         else:
-            result += run
-        run = []
-        if word:
-            result.append(word)
+            result += run or words[index : index + 1]
+        index += max(1, len(run))
     return result
+
+
+def _letters(words: list[str], start: int) -> list[str]:
+    """The run of single letters from `start` on; a possessive one ends it."""
+    run: list[str] = []
+    for word in words[start:]:
+        if not re.fullmatch(r"[a-z](?:'s)?", word) or (run and run[-1].endswith("'s")):
+            break
+        run.append(word)
+    return run
 
 
 def numbers_to_figures(words: list[str]) -> list[str]:

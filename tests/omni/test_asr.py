@@ -17,10 +17,11 @@ from core.settings import SpeechSettings
 from omni.arpabet import to_arpabet
 from omni.asr import load_recogniser
 from omni.audio import load_audio, resample
-from omni.language_bias import DocumentLanguage, interpolate, words_of
+from omni.language_bias import DocumentLanguage, words_of
 from omni.sphinx import SphinxRecogniser
 from omni.sphinx_lm import read_trie, write_trie
 from omni.transcript_text import tidy
+from omni.trigram_mixture import interpolate
 from omni.types import SpeechRecogniser, Waveform
 
 GENERAL_MODEL = Path(pytest.importorskip("pocketsphinx").get_model_path("en-us/en-us.lm.bin"))
