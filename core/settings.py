@@ -76,6 +76,7 @@ class AnswerSettings(Piece):
     max_new_tokens: int = Field(300, ge=16, description="longest reply of a chat model, in tokens")
     timeout_s: float = Field(60.0, gt=0, description="a chat model that is silent this long has failed, s")
     fallback: bool = Field(True, description="quote the documents when the chat model fails, and say so")
+    cache: bool = Field(True, description="the server gives the same answer again while documents and settings stay")
 
 
 class MemorySettings(Piece):

@@ -49,7 +49,7 @@ def with_evidence(engine: AnswerEngine, recent: Sequence[Turn], limit: int) -> A
     retriever = copy.copy(engine.retriever)  # shares index and caches
     retriever.extra = (*retriever.extra, CarriedEvidence(retriever.workspace, chosen))
     engine = copy.copy(engine)
-    engine.retriever = retriever
+    engine.retriever, engine.cache = retriever, None  # what it finds now depends on what was said
     return engine
 
 

@@ -11,6 +11,7 @@ empty workspace and a model that is out of reach all end in an answer that says 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import ModelError
 from core.settings import AnswerSettings, LocatorSettings
 from ingest.types import Box, Page
+from rag.answer_cache import AnswerCache, as_given
 from rag.calibration import Calibration, calibration
 from rag.citations import CitationWriter, is_refusal
 from rag.extractive import answer_lines, choose_spans, refusal_lines
@@ -78,15 +80,28 @@ class _Draft:
         return AnswerEvent(answer=answer)
 
 
+def given_again(answer: Answer, started: float) -> Iterator[AnswerEvent]:
+    """The events of a kept answer: its text cut after each citation's marker, then the answer itself."""
+    waiting = {citation.n: citation for citation in answer.citations}
+    position = 0
+    for marker in re.finditer(r"\[(\d+)\]", answer.text):
+        if (citation := waiting.pop(int(marker.group(1)), None)) is not None:
+            yield AnswerEvent(text=answer.text[position : marker.end()], citation=citation)
+            position = marker.end()
+    if position < len(answer.text):
+        yield AnswerEvent(text=answer.text[position:])
+    yield AnswerEvent(answer=as_given(answer, _ms(started)))
+
+
 class AnswerEngine:
     """Answers questions over one workspace. Safe to share between threads if its parts are."""
 
     def __init__(
         self, retriever: Retriever, locator: Locator, *, workspace: AnswerStore, generator: TextGenerator | None = None,
         settings: AnswerSettings | None = None, locator_settings: LocatorSettings | None = None,
-        weights: Calibration | None = None, embedder: Embedder | None = None,
+        weights: Calibration | None = None, embedder: Embedder | None = None, cache: AnswerCache | None = None,
     ) -> None:  # fmt: skip
-        """`generator` None: extractive answers. `weights` None: the calibration that is shipped.
+        """`generator` None: extractive answers. `weights` None: the calibration that is shipped. `cache` None: none.
 
         `embedder` sharpens the confidence; it should remember what the locator has read (rag/engine.py).
         """
@@ -98,6 +113,7 @@ class AnswerEngine:
         self.settings = settings or AnswerSettings()
         self.locator_settings = locator_settings or LocatorSettings()
         self.weights = weights or calibration()
+        self.cache = cache
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Coarse and fine retrieval: hits whose spans carry boxes, and timings_ms (embed, coarse, fine, total)."""
@@ -127,6 +143,19 @@ class AnswerEngine:
 
     def stream(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> Iterator[AnswerEvent]:
         """Pieces of text with their citations, then exactly one event that holds the finished answer."""
+        started = time.perf_counter()
+        cache = self.cache if self.settings.temperature == 0 else None
+        asked_in = repr(list(history)) if self.generator is not None else ""
+        place = cache.place(question, asked_in) if cache is not None else None
+        if cache is not None and place is not None and (kept := cache.get(place)) is not None:
+            yield from given_again(kept, started)
+            return
+        for event in self._answer(question, history):
+            if cache is not None and place is not None and event.answer is not None and not event.answer.notice:
+                cache.put(place, event.answer)
+            yield event
+
+    def _answer(self, question: str, history: Sequence[tuple[str, str]]) -> Iterator[AnswerEvent]:
         draft = _Draft(question, time.perf_counter())
         blocked = EMPTY_QUESTION if not question.strip() else NO_DOCUMENTS if not self.workspace.chunk_count() else ""
         if not blocked:

@@ -58,8 +58,11 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "confidence": round(answer.confidence, SCORE_DIGITS),
         "timings_ms": _timings(answer.timings_ms),
     }
-    notice = getattr(answer, "notice", "")
-    return found | {"notice": notice} if notice else found
+    if answer.notice:
+        found["notice"] = answer.notice
+    if answer.cached:
+        found["cached"] = True
+    return found
 
 
 def citation_to_json(citation: Citation) -> dict[str, Any]:

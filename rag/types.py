@@ -66,6 +66,7 @@ class Answer:
     confidence: float = 0.0  # 0..1: how well the passages support an answer
     timings_ms: dict[str, float] = field(default_factory=dict)
     notice: str = ""  # what the reader should know about how it came about: a model that failed
+    cached: bool = False  # given before, to the same question of the same documents (rag/answer_cache.py)
 
 
 @dataclass(frozen=True)

@@ -84,14 +84,19 @@ class Assistant:
 
     def engine(self, workspace: str) -> AnswerEngine:
         """The answer engine over a workspace; with `engine = "omni"` the speech language model writes its answers."""
-        from rag.engine import build_engine
+        from rag.answer_cache import AnswerCache, fingerprint
+        from rag.engine import TRAINED_LOCATOR, build_engine
 
         access.require(workspace, "read")
 
         def make() -> AnswerEngine:
-            answers = build_engine(self.workspace(workspace), self.settings)
+            opened = self.workspace(workspace)
+            answers = build_engine(opened, self.settings)
             if self.uses_omni:
                 answers.generator = self.omni()
+            elif self.settings.answer.cache:
+                state = fingerprint(self.settings, TRAINED_LOCATOR)
+                answers.cache = AnswerCache(lambda: opened.derived, lambda: opened.version, state)
             return answers
 
         return self._once("engine", workspace, make)
