@@ -170,3 +170,88 @@ def open_page(server: Server, chromium: Any, request: pytest.FixtureRequest) -> 
     for context in contexts:
         context.close()
     assert faults == []
+
+
+# ---- a server with a login (test_accounts.py, test_leaks.py) ------------------------------------------------------
+
+PASSWORD = "correct horse battery"
+VAULT_SECRET = "The code of the vault is heliotrope forty-one."
+
+
+@pytest.fixture(scope="module")
+def two_workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the workspaces lease and vault, a document each, vectors by hashing."""
+    from core.settings import load_settings
+    from ingest.pipeline import ingest_file
+    from web.wiring import build
+
+    home = tmp_path_factory.mktemp("home")
+    settings = load_settings(home, embedder={"model": "hashing:256"})
+    assistant = build(settings)
+    for name, text in {"lease": "The tenant may end the lease after eleven weeks.", "vault": VAULT_SECRET}.items():
+        path = home / f"{name}.txt"
+        path.write_text(text)
+        assert ingest_file(assistant.workspace(name, create=True), path, settings=settings).status == "added"
+    assistant.close()
+    return home
+
+
+@pytest.fixture(scope="module")
+def application(two_workspaces: Path) -> Iterator[Any]:
+    """The whole application with a login, running; built once for a file, since Gradio takes its time."""
+    from fastapi.testclient import TestClient
+
+    from core.settings import load_settings
+    from web.accounts import passwords
+    from web.accounts.accounts import Accounts
+    from web.server import build_app
+    from web.wiring import build
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "COST", 16)  # what is tried here does not depend on it
+        assistant = build(load_settings(two_workspaces, embedder={"model": "hashing:256"}))
+        patch.setattr(assistant, "_warm_up", assistant.ready.set)
+        patch.setattr(assistant.inbox, "_settled", lambda workspace: None)
+        application = build_app(assistant, local_only=False, accounts=Accounts(two_workspaces))
+        with TestClient(application):
+            yield application
+
+
+@pytest.fixture
+def accounts(application: Any) -> Any:
+    """Of the application, made anew: anna: admin; mia: member of lease; rob: reader of lease; vic: member of vault."""
+    from web.accounts.throttle import Rate
+
+    accounts = application.state.accounts
+    with accounts.database.writing() as connection:
+        connection.execute("DELETE FROM users")
+        connection.execute("DELETE FROM failures")
+    accounts.rate = Rate()
+    accounts.users.add("anna", PASSWORD, admin=True)
+    accounts.users.add("mia", PASSWORD, grants={"lease": "member"})
+    accounts.users.add("rob", PASSWORD, grants={"lease": "reader"})
+    accounts.users.add("vic", PASSWORD, grants={"vault": "member"})
+    return accounts
+
+
+@pytest.fixture
+def app(application: Any, accounts: Any) -> Any:
+    """Nobody's client of the application."""
+    from fastapi.testclient import TestClient
+
+    return TestClient(application, base_url="http://127.0.0.1", follow_redirects=False)
+
+
+@pytest.fixture
+def log_in(application: Any, accounts: Any) -> Callable[..., Any]:
+    """`log_in("mia")`: a browser in which she is logged in."""
+    from fastapi.testclient import TestClient
+
+    def log_in(name: str, password: str = PASSWORD) -> Any:
+        origin = {"Origin": "http://127.0.0.1"}
+        browser = TestClient(application, base_url="http://127.0.0.1", headers=origin, follow_redirects=False)
+        response = browser.post("/login", data={"name": name, "password": password})
+        assert response.status_code == 303, response.text
+        return browser
+
+    return log_in

@@ -22,9 +22,9 @@ _TOO_COMMON = (  # of the length that is asked for, without spaces
 _AT_ONCE = threading.BoundedSemaphore(2)  # a flood of logins shall not take the memory that answers need
 
 
-def hash_secret(secret: str, *, cost: int = COST) -> str:
+def hash_secret(secret: str) -> str:
     salt = secrets.token_bytes(16)
-    return "$".join(["scrypt", str(cost), str(BLOCK), str(LANES), _text(salt), _text(_derive(secret, salt, cost))])
+    return "$".join(["scrypt", str(COST), str(BLOCK), str(LANES), _text(salt), _text(_derive(secret, salt, COST))])
 
 
 def matches(secret: str, hashed: str) -> bool:
