@@ -66,7 +66,9 @@ class TalkAnswerer:
         return self.citation_json(nearest_passages([hit])[0])
 
     def answer_json(self, answer: Answer) -> dict[str, Any]:
-        return answer_json(answer, sheets=self._sheets, nothing_found=NOTHING_FOUND)
+        stored = getattr(answer, "turn", None)
+        shown = answer_json(answer, sheets=self._sheets, nothing_found=NOTHING_FOUND)
+        return {**shown, "number": stored.number if stored is not None else None}
 
 
 class TalkReply:

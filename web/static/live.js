@@ -331,6 +331,11 @@ export function mountLive(host) {
       if (event.turn && turns.error(event)) return;
       bar.tell(new Problem(event.message, event.remedy));
     },
+    conversation({ id }) {
+      on.conversation = id;
+      remember(on.checkpoint);
+      host.joined(id);
+    },
     rate() {},
     speech_end() {},
   };

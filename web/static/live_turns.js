@@ -163,11 +163,10 @@ export class Turns {
     if (turn.citations.length === 1) this.light(citation, turn.citations);
   }
 
-  // `stored`: its number in the conversation as it is kept.
-  answer({ turn: n, answer, stored = null }) {
+  answer({ turn: n, answer }) {
     const turn = this.turn(n);
     turn.answer = answer;
-    turn.number = stored;
+    turn.number = answer.number ?? null; // in the conversation as it is kept
     turn.aside.replaceChildren();
     this.draw(turn);
     this.host.keep(turn);
