@@ -12,7 +12,8 @@ from core.errors import DocumentError
 from ingest.types import Heading
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-MAX_UNPACKED_MB = 1024  # MiB of XML: a zip of a few KiB can unpack to many GiB
+MAX_UNPACKED_MB = 1024  # a zip of a few KiB can unpack to many GiB
+MAX_PARTS = 20_000  # files in it; a long book with a picture on every page has some thousand
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"  # compound file: an old .doc, or a DOCX with a password
 _REPAIR = "Open it in a word processor and save it again as .docx"
 
@@ -51,8 +52,10 @@ def _check_zip(data: bytes, name: str) -> None:
         )
     if "[Content_Types].xml" not in names or not any(entry.startswith("word/") for entry in names):
         raise DocumentError(f"{name} is a zip archive but no Word document", remedy="Add the files inside it instead")
-    # The sizes are those stated in the archive; zipfile reads no more than them.
-    unpacked = sum(entry.file_size for entry in entries if not entry.filename.startswith("word/media/"))
+    # The sizes are those stated in the archive; zipfile reads no more. Pictures count: python-docx keeps them.
+    unpacked = sum(entry.file_size for entry in entries)
+    if len(entries) > MAX_PARTS:
+        raise DocumentError(f"{name} holds {len(entries):,} parts, which no real document does", remedy=_REPAIR)
     if unpacked > MAX_UNPACKED_MB * 2**20 or unpacked > 200 * len(data) + 64 * 2**20:
         raise DocumentError(
             f"{name} unpacks to {unpacked / 2**20:,.0f} MiB, which no real document does",

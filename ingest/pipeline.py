@@ -159,6 +159,8 @@ class _Run:
             payload=lambda job: ReadingOrder(job.incoming.path, job.name, job.incoming.sha256),
             on_progress=self._on_page,
             silence_limit_s=self.settings.ingest.page_timeout_s,
+            task_limit_s=self.settings.ingest.file_timeout_s,
+            memory_mb=self.settings.ingest.reading_memory_mb,
         )
         waiting = list(enumerate(files))
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import EmbedderSettings, IngestSettings
+from ingest.confinement import confine, cpu_limit, memory_told
 from ingest.embedders import load_token_counter
 from ingest.prepared import PreparedDocument, prepare
 
@@ -26,7 +27,8 @@ class ReadingOrder:
 def make_handler(
     settings: IngestSettings, embedder: EmbedderSettings
 ) -> Callable[[ReadingOrder, Callable[[Any], None]], PreparedDocument]:
-    count_tokens = load_token_counter(embedder)
+    count_tokens = load_token_counter(embedder)  # first: an embedder of one's choice may have to be fetched
+    confine(memory_mb=settings.reading_memory_mb)
 
     def handle(order: ReadingOrder, report: Callable[[Any], None]) -> PreparedDocument:
         last = 0.0
@@ -38,13 +40,14 @@ def make_handler(
                 last = now
                 report((done, total))
 
-        return prepare(
-            order.path,
-            name=order.name,
-            sha256=order.sha256,
-            settings=settings,
-            count_tokens=count_tokens,
-            on_page=on_page,
-        )
+        with cpu_limit(settings.reading_cpu_s), memory_told(order.name, settings.reading_memory_mb):
+            return prepare(
+                order.path,
+                name=order.name,
+                sha256=order.sha256,
+                settings=settings,
+                count_tokens=count_tokens,
+                on_page=on_page,
+            )
 
     return handle

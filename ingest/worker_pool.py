@@ -11,6 +11,7 @@ task. At most one finished result per worker waits in memory.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -26,6 +27,7 @@ from typing import IO, Any, Generic, TypeVar
 from ingest.worker import read_frame, write_frame
 
 Task = TypeVar("Task")
+_WATCH_S = 0.5  # between two looks at whether a worker hangs or grows
 
 
 class WorkerDied(Exception):
@@ -49,7 +51,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     inlet: IO[bytes]
     heard_at: float = 0.0  # time.monotonic() of the last frame or of the task's start
-    stalled: bool = False
+    began_at: float = 0.0  # time.monotonic() of the task's start
+    stopped: str = ""  # why we ended it
 
 
 class WorkerPool(Generic[Task]):
@@ -62,16 +65,20 @@ class WorkerPool(Generic[Task]):
         payload: Callable[[Task], Any] = lambda task: task,
         on_progress: Callable[[Task, Any], None] | None = None,
         silence_limit_s: float = 600.0,
+        task_limit_s: float = math.inf,
+        memory_mb: int = 0,
         threads: int = 1,
     ) -> None:
         """`factory` is "package.module:function", called once in each process; it returns a `worker.Handler`.
 
-        `payload` makes of a task what is sent. A worker that says nothing for `silence_limit_s` is killed.
+        `payload` makes of a task what is sent. A worker is killed that says nothing for `silence_limit_s`, that is not
+        done after `task_limit_s`, or that is larger than `memory_mb` MiB (0: any size).
         """
         self._factory, self._arguments = factory, arguments
         self._processes = processes
         self._payload, self._on_progress = payload, on_progress
-        self._silence_limit_s = silence_limit_s
+        self._silence_limit_s, self._task_limit_s, self._memory_mb = silence_limit_s, task_limit_s, memory_mb
+        self._watched_at = 0.0
         self._environment = _environment(threads)
         self._workers: list[_Worker] = []
         self._frames: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()  # a frame, or None for the end
@@ -92,6 +99,7 @@ class WorkerPool(Generic[Task]):
         pending = iter(tasks)
         exhausted = False
         busy: dict[int, tuple[_Worker, Task]] = {}
+        self._workers = [worker for worker in self._workers if worker.process.poll() is None]  # killed between tasks
         idle = list(self._workers)
         while True:
             while not exhausted and len(busy) < self._processes:
@@ -127,14 +135,27 @@ class WorkerPool(Generic[Task]):
 
     def _next_frame(self, busy: dict[int, tuple[_Worker, Task]]) -> tuple[_Worker, Any]:
         while True:
-            try:
-                return self._frames.get(timeout=0.5)
-            except queue.Empty:
-                now = time.monotonic()
-                for worker, _ in busy.values():
-                    if now - worker.heard_at > self._silence_limit_s and not worker.stalled:
-                        worker.stalled = True
-                        worker.process.kill()
+            self._watch([worker for worker, _ in busy.values()])
+            with contextlib.suppress(queue.Empty):
+                return self._frames.get(timeout=_WATCH_S)
+
+    def _watch(self, workers: Sequence[_Worker]) -> None:
+        """End what is silent, slow or large; looked at every now and then, however much the others have to say."""
+        now = time.monotonic()
+        if now - self._watched_at < _WATCH_S:
+            return
+        self._watched_at = now
+        for worker in workers:
+            if worker.stopped:
+                continue
+            if now - worker.heard_at > self._silence_limit_s:
+                worker.stopped = "made no progress for too long and was stopped"
+            elif now - worker.began_at > self._task_limit_s:
+                worker.stopped = "took too long and was stopped"
+            elif self._memory_mb and _resident_mb(worker.process.pid) > self._memory_mb:
+                worker.stopped = f"needed more than {self._memory_mb:,} MiB of memory and was stopped"
+            if worker.stopped:
+                worker.process.kill()
 
     def _start(self) -> _Worker:
         process = subprocess.Popen(
@@ -152,7 +173,7 @@ class WorkerPool(Generic[Task]):
         return worker
 
     def _send(self, worker: _Worker, task: Task) -> None:
-        worker.heard_at = time.monotonic()
+        worker.heard_at = worker.began_at = time.monotonic()
         self._write(worker, self._payload(task))
 
     @staticmethod
@@ -172,12 +193,23 @@ class WorkerPool(Generic[Task]):
 def _death(worker: _Worker) -> WorkerDied:
     status = worker.process.wait()
     worker.inlet.close()
-    if worker.stalled:
-        return WorkerDied("made no progress for too long and was stopped")
+    if worker.stopped:
+        return WorkerDied(worker.stopped)
+    if status == -getattr(signal, "SIGXCPU", 0):
+        return WorkerDied("used more processor time than one file may take")
     if status < 0:
         name = signal.Signals(-status).name if -status in list(signal.Signals) else f"signal {-status}"
         return WorkerDied(f"ended with {name}", killed=-status in (signal.SIGKILL, signal.SIGTERM))
     return WorkerDied(f"ended with status {status}")
+
+
+def _resident_mb(pid: int) -> float:
+    import psutil
+
+    try:
+        return psutil.Process(pid).memory_info().rss / 2**20
+    except psutil.Error:  # it has just ended
+        return 0.0
 
 
 def _environment(threads: int) -> dict[str, str]:

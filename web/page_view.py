@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from core.errors import NotFoundError
 from ingest.workspace import Workspace
+from web.drawing import drawer
 
 WINDOW = 6000  # characters shown on either side of a passage in documents without sheets
 SCALE = 2.0  # pixels per point: sharp at the width of the region on a dense screen
@@ -58,14 +58,9 @@ def page_image(workspace: Workspace, document: str, number: int) -> bytes:
         raise NotFoundError(f"{document} has no sheets to draw", remedy="Its text is shown instead")
     area = described["width"] * described["height"]
     scale = min(SCALE, (MAX_PIXELS / area) ** 0.5)
-    return _draw(workspace.source_path(document), described["version"], number, round(scale, 3))
+    return _draw(workspace.source_path(document), described["document"], described["version"], number, round(scale, 3))
 
 
 @lru_cache(maxsize=32)  # a page is asked for again when a reader goes back to it; about 200 kB each
-def _draw(path: Path, version: str, number: int, scale: float) -> bytes:
-    from ingest.pdf import render_page
-
-    image = render_page(path, number, scale=scale).convert("RGB")
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=88)
-    return data.getvalue()
+def _draw(path: Path, name: str, version: str, number: int, scale: float) -> bytes:
+    return drawer().draw(path, name, page=number, scale=scale)
