@@ -15,11 +15,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omni.live.commands import begins_command
 from omni.live.completeness import words_of
 
 DUCK_FRAMES, HOLD_FRAMES = 2, 4  # of 32 ms
-LONG_S = 0.9  # of speech: nobody says "mhm" that long
-SAYS_SOMETHING_S = 0.45  # from then on a partial transcript is believed
+LONG_S = 1.5  # of speech: neither "mhm" nor a command is that long
+SAYS_SOMETHING_S = 0.6  # from then on a partial transcript is believed
 
 _ALONE = frozenset(
     str.split(
@@ -67,12 +68,14 @@ def judge(heard: Interruption) -> Judgement:
     """What to do about a sound during the assistant's speech; commands are looked for elsewhere, before this."""
     text = heard.readings[0] if heard.readings else ""
     words = words_of(text)
-    if words and is_echo(words, heard.being_said):
+    if is_echo(words, heard.being_said) and (len(words) > 2 or not heard.ended):
         return Judgement(Verdict.RESUME if heard.ended else Verdict.WAIT, "echo")
     if not heard.ended:
         if heard.speech_s >= LONG_S:
             return Judgement(Verdict.CANCEL)
         says = heard.speech_s >= SAYS_SOMETHING_S and len(words) >= 2 and not is_backchannel(text)
+        if says and begins_command(words):
+            return Judgement(Verdict.WAIT)  # "show me ..." may be "show me the page", and the speech then goes on
         return Judgement(Verdict.CANCEL if says else Verdict.WAIT)
     if not words:
         return Judgement(Verdict.RESUME, "noise")
@@ -94,7 +97,7 @@ def is_backchannel(text: str, speech_s: float = 1.0) -> bool:
 def is_echo(words: Sequence[str], being_said: str) -> bool:
     """Whether words are those that the assistant is saying itself: three quarters of their pairs in its sentences."""
     own = words_of(being_said)
-    if len(words) < 3 or not own:
+    if len(words) < 2 or not own:
         return False
     pairs = set(itertools.pairwise(own))
     heard = list(itertools.pairwise(words))

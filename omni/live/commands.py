@@ -129,6 +129,12 @@ def recognise(
     return _by_sound(bare[0], pronounce)
 
 
+def begins_command(words: Sequence[str]) -> bool:
+    """Whether a command may yet become of these words."""
+    bare = _bare(" ".join(words))
+    return bool(bare) and any(phrase.split()[: len(bare)] == bare for phrase in phrases())
+
+
 def _bare(text: str) -> list[str]:
     """The words without politeness around them."""
     words = words_of(text)

@@ -365,7 +365,7 @@ class LiveConversation:
         if text != turn.partial or pause:
             self.outbox.event("partial", turn=turn.number, text=text, stable=stable)
         turn.readings = _readings(heard.transcript)
-        unchanged, turn.partial = text == turn.partial, text
+        turn.partial = text
         command = self._commanded(turn) if pause else None
         if pause:
             complete = command is not None
@@ -375,8 +375,8 @@ class LiveConversation:
                 self._end_now(turn)  # "stop" needs no second of silence
                 return
             self._judge(turn, ended=pause)
-        if self._turn is turn and command is None and (pause or unchanged):
-            turn.speculation.consider(text, sure=pause)
+        if self._turn is turn and command is None:
+            turn.speculation.consider(text[:stable], sure=pause)
 
     def _commanded(self, turn: _Turn) -> Command | None:
         speech_s = turn.speech_frames * FRAME_S
