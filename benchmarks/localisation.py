@@ -172,26 +172,12 @@ def on_store(
     return table, calibration
 
 
-def article_windows(dev: Dev, question: Question, vectors: dict[str, np.ndarray], count: int) -> list[Hit]:
-    """The best windows of the question's article: BM25 and cosine, each scaled to 0..1, half and half."""
-    assert dev.retriever.embedder is not None
-    chunks = dev.workspace.document_chunks(question.document)
-    terms = query_terms(question.text)
-    words = dict(dev.workspace.lexical_search(terms, len(chunks), documents=[question.document]))
-    lexical = np.array([words.get(chunk.chunk_id, 0.0) for chunk in chunks])
-    asked = dev.retriever.embedder.embed_query(question.text)
-    dense = np.array([float(vectors[chunk.chunk_id] @ asked) for chunk in chunks])
-    score = (lexical / max(lexical.max(), 1e-6) + (dense - dense.min()) / max(float(np.ptp(dense)), 1e-6)) / 2
-    return [Hit(chunks[i], float(score[i]), float(dense[i]), float(lexical[i])) for i in np.argsort(-score)[:count]]
-
-
 def on_articles(dev: Dev, locator: TrainedLocator, deep: int) -> dict[str, float]:
-    ids, matrix = dev.workspace.vectors()
-    vectors = dict(zip(ids, matrix, strict=True))
     f1, right, milliseconds, deep_f1, deep_ms = [], [], [], [], []
     for number, question in enumerate(dev.questions):
         started = time.perf_counter()
-        span = best_span(locator.locate(question.text, article_windows(dev, question, vectors, 5)))
+        hits = dev.retriever.search(question.text + " ", 5, documents=[question.document])  # embedded anew
+        span = best_span(locator.locate(question.text, hits))
         milliseconds.append(1e3 * (time.perf_counter() - started))
         f1.append(token_f1(span.text if span else "", question.answers))
         right.append(in_sentence(span, question))

@@ -29,6 +29,7 @@ class Network:
         from safetensors.torch import load_file
 
         from core.runtime import resolve_device
+        from rag.packed_reader import PackedReader
         from rag.reading import load_tokenizer
         from rag.sliding_window import LocatorConfig, SlidingWindowReader
 
@@ -58,6 +59,7 @@ class Network:
                 remedy='Restore both from the repository, or set locator.model = "sentence"',
             ) from error
         self.model: SlidingWindowReader = model.to(self.device).eval().requires_grad_(False)
+        self.packed = PackedReader.of(self.model)
         self.tokenizer = load_tokenizer(str(trunk / "tokenizer.json"))
         self._tokenizer_lock = threading.Lock()  # fast tokenisers keep mutable state
 
@@ -72,10 +74,15 @@ class Network:
         windows = cut_windows([len(text.ids) for text in texts], self.config)
         batch = assemble([asked.ids], [[(texts[w.passage], w.start, w.end) for w in windows]], self.config)
         with torch.inference_mode():
-            inputs = [batch.ids, batch.kinds, batch.mask]
-            if entries is not None:
-                inputs += [torch.from_numpy(t) for t in stacked([[entries[w.passage] for w in windows]])]
-            output = self.model(*[t.to(self.device) for t in inputs])
+            around = None if entries is None else [entries[w.passage] for w in windows]
+            if self.packed is not None:
+                notes = None if around is None else [torch.from_numpy(found) for found in around]
+                output = self.packed(batch.ids, batch.kinds, batch.mask, notes)
+            else:
+                inputs = [batch.ids, batch.kinds, batch.mask]
+                if around is not None:
+                    inputs += [torch.from_numpy(t) for t in stacked([around])]
+                output = self.model(*[t.to(self.device) for t in inputs])
         return Scores(
             texts, list(passages), [w.passage for w in windows], [w.start for w in windows], batch.first[0],
             output.tokens[0].float().cpu(), output.null[0].float().cpu(), batch.text[0], batch.sentences[0],

@@ -1,0 +1,118 @@
+"""One read without padding: the arithmetic of rag/sliding_window.py as a CPU likes it, for reading, not for training.
+
+All tokens of all windows lie in one row, the global tokens first, so that every linear layer is one product over what
+is there and nothing else; only attention looks at windows one by one. oneDNN gets the weights in the layout that it
+wants, once, and adds residuals and applies gelu while it writes. Same weights, same results up to rounding
+(tests/rag/test_packed_reader.py); where this does not apply (another device or type), the model itself reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rag.sliding_window import Layer, ReadOutput, SlidingWindowReader
+
+Bounds = list[tuple[int, int]]  # of each window in the packed row
+
+
+class PackedLinear:
+    """A linear layer in oneDNN's own layout."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
+        self.bias = linear.bias.detach()
+
+    def __call__(self, x: Tensor, after: str = "none") -> Tensor:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], "none")
+        return found
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        """residual + linear(x)."""
+        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+        return found
+
+
+class PackedLayer:
+    def __init__(self, layer: Layer) -> None:
+        self.qkv, self.out = PackedLinear(layer.attention.qkv), PackedLinear(layer.attention.out)
+        self.up, self.down = PackedLinear(layer.up), PackedLinear(layer.down)
+        self.norm1, self.norm2, self.heads = layer.norm1, layer.norm2, layer.attention.heads
+
+    def __call__(self, x: Tensor, count: int, windows: Bounds) -> Tensor:
+        """x (count + T, D): `count` global tokens, then the windows."""
+        rows, dim = x.shape
+        q, k, v = self.qkv(x).view(rows, 3, self.heads, -1).permute(1, 2, 0, 3)
+        q, k = (q * q.shape[-1] ** -0.5).contiguous(), k.transpose(-1, -2).contiguous()
+        v = torch.cat([v, v.new_ones(self.heads, rows, 1)], dim=-1)  # the last column sums the exponentials
+        mixed = torch.empty(self.heads, rows, v.shape[-1], dtype=x.dtype)
+        if count:
+            mixed[:, :count] = torch.matmul(torch.matmul(q[:, :count], k).exp_(), v)
+            # What each token takes from the global tokens; what it takes from its window is added.
+            mixed[:, count:] = torch.matmul(torch.matmul(q[:, count:], k[..., :count]).exp_(), v[:, :count])
+        for start, end in windows:
+            own = torch.matmul(torch.matmul(q[:, start:end], k[..., start:end]).exp_(), v[:, start:end])
+            if count:
+                mixed[:, start:end] += own
+            else:
+                mixed[:, start:end] = own
+        attended = (mixed[..., :-1] / mixed[..., -1:]).transpose(0, 1).reshape(rows, dim)
+        x = self.norm1(self.out.plus(attended, x))
+        return self.norm2(self.down.plus(self.up(x, "gelu"), x))
+
+
+class PackedReader:
+    """`model.forward` for one read in inference."""
+
+    @classmethod
+    def of(cls, model: SlidingWindowReader) -> PackedReader | None:
+        """None where the model itself has to read: not a CPU, not bfloat16, no oneDNN in this torch."""
+        weight = model.token_head.weight
+        if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or weight.requires_grad:
+            return None
+        try:
+            reader = cls(model)
+            reader.layers[0](torch.zeros(2, model.config.dim, dtype=torch.bfloat16), 0, [(0, 2)])
+        except (AttributeError, RuntimeError):
+            return None
+        return reader
+
+    def __init__(self, model: SlidingWindowReader) -> None:
+        self.model = model
+        self.layers = [PackedLayer(layer) for layer in model.layers]  # type: ignore[arg-type]
+
+    def __call__(self, ids: Tensor, kinds: Tensor, mask: Tensor, entries: Sequence[Tensor] | None = None) -> ReadOutput:
+        """ids, kinds, mask (1, W, L); entries (m, E) of each window. As the model: tokens (1, W, L, 3), null (1, 3)."""
+        model = self.model
+        lengths = mask[0].sum(dim=1).tolist()  # windows are padded at their ends
+        globals_ = model.embedding_norm(model.globals)
+        count, at, windows = len(globals_), len(globals_), []
+        for length in lengths:
+            windows.append((at, at + length))
+            at += length
+        x = torch.cat([globals_, model.embed(ids, kinds)[mask]])
+        for depth, layer in enumerate(self.layers):
+            if depth == model.config.memory_layer and model.memory is not None:
+                parts = [
+                    model.memory(x[None, start:end], None if entries is None else entries[w][None])[0]
+                    for w, (start, end) in enumerate(windows)
+                ]
+                x = torch.cat([x[:count], *parts])
+            x = layer(x, count, windows)
+        if not bool(x.isfinite().all()):  # an exponential overflowed: the model takes the slow way there
+            padded = [None, None] if entries is None else _padded(entries)
+            output: ReadOutput = model(ids, kinds, mask, *padded)
+            return output
+        summary = x[0] if count else torch.stack([x[start] for start, _ in windows]).amax(dim=0)
+        hidden = x.new_zeros(*ids.shape, x.shape[-1])
+        hidden[mask] = x[count:]
+        return ReadOutput(model.token_head(hidden).float(), model.null_head(summary)[None].float(), hidden)
+
+
+def _padded(entries: Sequence[Tensor]) -> list[Tensor]:
+    """Entries of each window -> (1, W, M, E) and their mask."""
+    table = nn.utils.rnn.pad_sequence(list(entries), batch_first=True)
+    sizes = torch.tensor([len(found) for found in entries])
+    return [table[None], (torch.arange(table.shape[1]) < sizes[:, None])[None]]
