@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UsageError
@@ -33,13 +34,16 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     from web.accounts.routes import router as accounts_router
     from web.api import add_error_answers, router
     from web.examples import EXAMPLE
+    from web.fair_queue import FairQueue, Lanes
     from web.guard import Guard
     from web.live import router as live
     from web.mcp import build_server, http_app
+    from web.metrics import CountRequests, Metrics
+    from web.observe import Observed, make_tracer, record_answer
     from web.sessions import router as sessions
     from web.theme import STATIC, LecternTheme, head
     from web.ui import build_page
-    from web.v1.app import build_v1
+    from web.v1.app import add_v1
 
     class PageFiles(StaticFiles):
         """Asked for anew at each visit, so that an upgrade shows at once; unchanged files cost an empty answer."""
@@ -66,16 +70,24 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     app = FastAPI(title="Lectern", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.assistant = assistant
     app.state.accounts = accounts
+    server = assistant.settings.server
+    lanes = Lanes(server.answers_at_once, waiting=server.queue, each=server.queue)
+    metrics, tracer = Metrics(assistant, lanes), make_tracer(assistant.settings.telemetry)
+    assistant.answer_listeners.append(metrics.answered)
+    if tracer is not None:
+        assistant.answer_listeners.append(partial(record_answer, tracer))
+    app.add_middleware(FairQueue, lanes=lanes, waited=metrics.waited)
     app.add_middleware(AccountsMiddleware, accounts=accounts)
-    app.add_middleware(Guard, local_only=local_only)  # the last one added is the first one asked
+    app.add_middleware(Guard, local_only=local_only)
+    app.add_middleware(CountRequests, metrics=metrics)
+    app.add_middleware(Observed, tracer=tracer)  # the last one added is the first one asked
     add_error_answers(app)
     app.include_router(accounts_router)
     app.include_router(router)
     app.include_router(sessions)
     app.include_router(live)
-    v1 = build_v1(assistant)
-    app.mount("/v1", v1, name="v1")
-    app.get("/openapi.json", include_in_schema=False)(v1.openapi)  # where tools look for it
+    app.include_router(metrics.router)
+    app.get("/openapi.json", include_in_schema=False)(add_v1(app, assistant).openapi)  # where tools look for it
     app.router.routes.extend(http_app(agents).routes)  # /mcp
     app.mount("/ui", PageFiles(directory=STATIC), name="ui")
     page = build_page(
@@ -125,7 +137,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
     listener = listen(host, port)
     import uvicorn
 
+    from web.observe import set_up_server_logging
     from web.wiring import build
+
+    set_up_server_logging(settings.telemetry)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

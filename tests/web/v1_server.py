@@ -26,7 +26,7 @@ from omni.types import Segment, Transcript, Waveform
 from web.accounts.middleware import AccountsMiddleware
 from web.guard import Guard
 from web.mcp import build_server, http_app
-from web.v1.app import build_v1
+from web.v1.app import add_v1
 from web.wiring import Assistant, build
 
 WORKSPACE = "lease"
@@ -93,14 +93,14 @@ def api_alone(assistant: Assistant) -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.add_middleware(AccountsMiddleware, accounts=None)
     app.add_middleware(Guard, local_only=True)
-    app.mount("/v1", build_v1(assistant))
+    add_v1(app, assistant)
     app.router.routes.extend(http_app(agents).routes)
     return app
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("home")
+@contextlib.contextmanager
+def running(home: Path, lease: Path) -> Iterator[Served]:
+    """The server over a home whose workspace WORKSPACE holds the lease."""
     settings = load_settings(
         home, embedder={"model": "hashing:256"}, locator={"model": "sentence"}, ingest={"max_file_mb": 1}
     )
@@ -110,8 +110,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     voice, ears = Tone(), Ears()
     assistant.synthesiser = lambda: voice  # type: ignore[method-assign]
     assistant.recogniser = lambda: ears  # type: ignore[method-assign]
-    lease = tmp_path_factory.mktemp("documents") / "lease.pdf"
-    write_lease(lease)
     ingest_file(assistant.workspace(WORKSPACE, create=True), lease, settings=settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(api_alone(assistant), log_level="error"))
@@ -126,6 +124,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         thread.join(20)
 
 
+def written_lease(folder: Path) -> Path:
+    write_lease(folder / "lease.pdf")
+    return folder / "lease.pdf"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with running(tmp_path_factory.mktemp("home"), written_lease(tmp_path_factory.mktemp("documents"))) as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def wav() -> bytes:
     """A second of sound."""
@@ -136,6 +145,4 @@ def wav() -> bytes:
 
 @pytest.fixture(scope="module")
 def lease_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path: Path = tmp_path_factory.mktemp("lease") / "lease.pdf"
-    write_lease(path)
-    return path.read_bytes()
+    return written_lease(tmp_path_factory.mktemp("lease")).read_bytes()

@@ -1,6 +1,6 @@
 """The API under /v1 as an application of its own: its OpenAPI document, its errors, its 404 and 405.
 
-    app.mount("/v1", build_v1(assistant))
+    add_v1(app, assistant)
 
 This is the stable interface: what is here keeps its meaning as long as the path says v1; fields may be added. (/api,
 web/api.py, belongs to the page and changes with it.) One module holds one concern; OpenAI's endpoints are openai_*.py.
@@ -18,6 +18,7 @@ from web.v1 import (
     health,
     openai_audio,
     openai_chat,
+    openai_completions,
     openai_embeddings,
     openai_models,
     pages,
@@ -26,6 +27,7 @@ from web.v1 import (
     speech,
     workspaces,
 )
+from web.v1.addresses import WholePath
 from web.v1.bounded import HeadAndOptions
 from web.v1.errors import add_v1_errors
 
@@ -81,6 +83,13 @@ class V1:
         return {**self.app.openapi(), "servers": [{"url": "/v1"}]}
 
 
+def add_v1(app: FastAPI, assistant: Assistant) -> V1:
+    """Put the API under /v1 of `app`."""
+    v1 = build_v1(assistant)
+    app.router.routes.append(WholePath("/v1", v1, name="v1"))
+    return v1
+
+
 def build_v1(assistant: Assistant) -> V1:
     """The API over one assistant."""
     app = FastAPI(
@@ -102,6 +111,7 @@ def build_v1(assistant: Assistant) -> V1:
         sessions,
         speech,
         openai_chat,
+        openai_completions,
         openai_embeddings,
         openai_audio,
         openai_models,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
@@ -15,6 +15,7 @@ from ingest.types import DocumentInfo
 from web.api import Lectern
 from web.inbox import Upload
 from web.schemas import document_json
+from web.v1 import addresses  # noqa: F401  # what {document:document} and {session:session} mean
 from web.v1.bounded import BoundedRoute
 from web.v1.errors import ApiError, documented
 from web.v1.schemas import DocumentList, DocumentName, DocumentState, WorkspaceName
@@ -25,8 +26,9 @@ router = APIRouter(prefix="/workspaces/{workspace}", tags=["documents"], route_c
 
 LOOK_S = 0.25  # how often a stream looks for a change
 _PIECE = 2**20
-_EVENTS = {200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"}}
-_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"}
+}
 
 
 @router.get("/documents", response_model=DocumentList, responses=documented(404))
@@ -51,7 +53,7 @@ async def upload(
 
 
 @router.put(
-    "/documents/{document:path}",
+    "/documents/{document:document}",
     response_model=DocumentState,
     status_code=202,
     responses=documented(404, 413, 415, 429),
@@ -95,13 +97,13 @@ async def follow(
     return await server_sent(request.url.path, events, lambda found: sse(found.model_dump(), "status"))
 
 
-@router.get("/documents/{document:path}", response_model=DocumentState, responses=documented(404))
+@router.get("/documents/{document:document}", response_model=DocumentState, responses=documented(404))
 def show(workspace: WorkspaceName, document: DocumentName, assistant: Lectern) -> DocumentState:
     """The state of one document."""
     return state(assistant, workspace, document)
 
 
-@router.delete("/documents/{document:path}", status_code=204, responses=documented(404, 409))
+@router.delete("/documents/{document:document}", status_code=204, responses=documented(404, 409))
 def remove(workspace: WorkspaceName, document: DocumentName, assistant: Lectern) -> Response:
     """Remove a document, or an upload that waits or has failed."""
     opened = assistant.workspace(workspace)
@@ -158,7 +160,7 @@ def of_document(info: DocumentInfo) -> DocumentState:
 def of_upload(upload: Upload) -> DocumentState:
     return DocumentState(
         name=upload.name,
-        status=upload.status,  # type: ignore[arg-type]  # waiting | reading | failed
+        status=upload.status,  # waiting | reading | failed
         pages=upload.pages,
         pages_read=upload.pages_read,
         reason=upload.reason,

@@ -108,7 +108,8 @@ def answer_events(
         for event in events:
             kind = event["type"]
             if kind == "answer":
-                answer = {**answer_shape(event["answer"]), **{k: event[k] for k in ("session", "turn") if k in event}}
+                answer = answer_shape(event["answer"])
+                answer |= {key: event[key] for key in ("session", "turn") if key in event}
                 if asked != question:
                     answer |= {"question": question, "understood": asked}
                 yield kind, answer

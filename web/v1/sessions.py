@@ -15,6 +15,7 @@ from core.errors import NotFoundError
 from web import sessions as page
 from web.api import Lectern
 from web.speech import Sheets
+from web.v1 import addresses  # noqa: F401  # what {document:document} and {session:session} mean
 from web.v1.bounded import BoundedRoute
 from web.v1.errors import documented
 from web.v1.questions import answer_shape
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/workspaces/{workspace}", tags=["sessions"], route_cl
 SessionId = Annotated[str, Path(description="id of a session", max_length=100, examples=["3f0c..."])]
 MemoryId = Annotated[int, Path(description="id of a memory", ge=1, le=2**63 - 1)]
 _BODY = 2**16
-_SESSION: dict[str, Any] = {"responses": documented(404, 409), "max_body_size": _BODY}
+_SESSION: dict[str, Any] = {"responses": documented(404, 409, 413, 415), "max_body_size": _BODY}
 
 
 class SessionOut(BaseModel):
@@ -114,26 +115,26 @@ def join(workspace: WorkspaceName, wanted: Join, assistant: Lectern) -> dict[str
     return page.join(workspace, page.Join(code=wanted.code), assistant)
 
 
-@router.get("/sessions/{session}", response_model=SessionOut, responses=documented(404))
+@router.get("/sessions/{session:session}", response_model=SessionOut, responses=documented(404))
 def show(workspace: WorkspaceName, session: SessionId, assistant: Lectern) -> dict[str, Any]:
     """One session, with its code."""
     return page.session(workspace, session, assistant)
 
 
-@router.patch("/sessions/{session}", response_model=SessionOut, **_SESSION)
+@router.patch("/sessions/{session:session}", response_model=SessionOut, **_SESSION)
 def change(workspace: WorkspaceName, session: SessionId, changed: SessionChange, assistant: Lectern) -> dict[str, Any]:
     """Rename it, or switch long-term memory on or off."""
     wanted = page.SessionChange(title=changed.title, remember=changed.remember)
     return page.change_session(workspace, session, wanted, assistant)
 
 
-@router.delete("/sessions/{session}", status_code=204, responses=documented(404))
+@router.delete("/sessions/{session:session}", status_code=204, responses=documented(404))
 def delete(workspace: WorkspaceName, session: SessionId, assistant: Lectern) -> Response:
     """Delete it without trace, its memories included."""
     return page.delete_session(workspace, session, assistant)
 
 
-@router.get("/sessions/{session}/turns", response_model=TurnList, responses=documented(404))
+@router.get("/sessions/{session:session}/turns", response_model=TurnList, responses=documented(404))
 def turns(
     workspace: WorkspaceName,
     session: SessionId,
@@ -150,7 +151,7 @@ def turns(
     return {"session": page.session_json(talk.info), "turns": found}
 
 
-@router.get("/sessions/{session}/export", response_class=Response, responses=documented(404))
+@router.get("/sessions/{session:session}/export", response_class=Response, responses=documented(404))
 def export(
     workspace: WorkspaceName,
     session: SessionId,

@@ -62,7 +62,7 @@ async def transcribe(workspace: WorkspaceName, request: Request, assistant: Lect
         seconds=round(transcript.seconds, 2),
         confidence=round(transcript.confidence, 4),
         segments=[
-            {"start_s": round(part.start_s, 2), "end_s": round(part.end_s, 2), "text": part.text}  # type: ignore[misc]
+            {"start_s": round(part.start_s, 2), "end_s": round(part.end_s, 2), "text": part.text}
             for part in transcript.segments
         ],
     )

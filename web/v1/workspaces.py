@@ -22,7 +22,11 @@ def list_all(request: Request, assistant: Lectern) -> WorkspaceList:
 
 
 @router.post(
-    "/workspaces", response_model=WorkspaceInfo, status_code=201, responses=documented(409, 413), max_body_size=2**16
+    "/workspaces",
+    response_model=WorkspaceInfo,
+    status_code=201,
+    responses=documented(409, 413, 415),
+    max_body_size=2**16,
 )
 def create(new: NewWorkspace, assistant: Lectern) -> WorkspaceInfo:
     """Create a workspace that must not exist yet."""
