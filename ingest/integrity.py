@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 SCRATCH = "backup-"  # folders of a backup or a repair under way
 _REPAIR = "repair-"
+_AWAY = "damaged-"  # folders of databases that were given up
 _DERIVED = frozenset({"derived", "chroma"})  # folders of what is built from the rest
 _PAGE_ERRORS = (zlib.error, UnicodeDecodeError, ValueError, IndexError)
 
@@ -70,7 +71,7 @@ def databases(folder: Path) -> Iterator[Path]:
     """The SQLite files that a workspace cannot do without, paths as `folder` has them."""
     for path in sorted(folder.rglob("*.sqlite")):
         above = path.relative_to(folder).parts[:-1]
-        if not _DERIVED & set(above) and not any(part.startswith((SCRATCH, _REPAIR)) for part in above):
+        if not _DERIVED & set(above) and not any(part.startswith((SCRATCH, _REPAIR, _AWAY)) for part in above):
             yield path
 
 
@@ -202,10 +203,10 @@ def repair_workspace(home: Path, name: str, settings: Settings) -> list[str]:
     """
     folder = _folder(home, name)
     with alone(folder):
-        damages = check_structures_alone(folder)
-        done = [] if not damages else _start_again(home, name, folder)
-    if damages:
-        return [*done, *_take_in_again(home, name, settings, _salvaged(folder), reset=True)]
+        broken = [damage for damage in _structures(folder) if damage.what.startswith(schema.DATABASE)]
+        done = _start_again(folder) if broken else []
+    if any(folder.glob(f"{_AWAY}*/files")):  # also of a repair that was interrupted
+        return done + _from_given_up(home, name, settings)
     with Workspace.open(home, name, create=False) as workspace, exclusive(folder, "ingest"):
         found = [*_contents(workspace), *_derived(folder)]
         worst = sorted({damage.document for damage in found if damage.document and damage.curable})
@@ -216,12 +217,11 @@ def repair_workspace(home: Path, name: str, settings: Settings) -> list[str]:
         if found:
             shutil.rmtree(folder / "derived", ignore_errors=True)
             done.append("derived files were deleted: they are built anew when needed")
-    return done + _take_in_again(home, name, settings, again) if again else done
-
-
-def check_structures_alone(folder: Path) -> list[Damage]:
-    """Damage of the workspace's own database that only a new one cures."""
-    return [damage for damage in _structures(folder) if damage.what.startswith(schema.DATABASE)]
+    if again:
+        done += _take_in_again(home, name, settings, again, create=False)
+    for document in again:
+        shutil.rmtree(document.copy.parent, ignore_errors=True)
+    return done
 
 
 @dataclass(frozen=True)
@@ -256,53 +256,61 @@ def _let_go(workspace: Workspace, names: list[str]) -> list[_Known]:
     return kept
 
 
-def _start_again(home: Path, name: str, folder: Path) -> list[str]:
-    """Move the broken database away."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    away = folder / f"{schema.DATABASE}.damaged-{stamp}"
-    for suffix in ("", "-wal", "-shm"):
-        path = folder / (schema.DATABASE + suffix)
-        if path.exists():
-            path.rename(f"{away}{suffix}")
+def _start_again(folder: Path) -> list[str]:
+    """Put the broken database and the stored copies aside, for a new one."""
+    away = folder / f"{_AWAY}{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    away.mkdir()
+    for name in (schema.DATABASE, f"{schema.DATABASE}-wal", f"{schema.DATABASE}-shm", "files"):
+        if (folder / name).exists():
+            (folder / name).rename(away / name)
     shutil.rmtree(folder / "derived", ignore_errors=True)
-    return [f"{schema.DATABASE} was damaged and is now {away.name}; delete it when you miss nothing"]
+    return [f"{schema.DATABASE} was damaged and is now in {away.name}; delete it when you miss nothing"]
 
 
-def _salvaged(folder: Path) -> list[_Known]:
-    """Every stored copy under the name that the broken database still tells, or under its hash."""
+def _from_given_up(home: Path, name: str, settings: Settings) -> list[str]:
+    done = []
+    for away in sorted(workspace_path(home, name).glob(f"{_AWAY}*")):
+        names = _salvaged_names(away / schema.DATABASE)
+        known = []
+        for path in sorted((away / "files").glob("*")):
+            if len(path.stem) == 64 and file_sha256(path) == path.stem:
+                known += [_Known(path, *name) for name in names.get(path.stem, [(path.name, "")])]
+            elif len(path.stem) == 64:
+                done.append(f"left as it is: the stored copy {path.name} has changed since it was stored")
+        done += _take_in_again(home, name, settings, known, create=True)
+        for path in {document.copy for document in known}:
+            path.unlink(missing_ok=True)
+        for path in (away / "files").glob("incoming-*"):
+            path.unlink(missing_ok=True)
+        if (away / "files").is_dir() and not any((away / "files").iterdir()):
+            (away / "files").rmdir()
+    return done
+
+
+def _salvaged_names(broken: Path) -> dict[str, list[tuple[str, str]]]:
+    """sha256 -> (name, source) as far as a broken database still tells."""
     names: dict[str, list[tuple[str, str]]] = {}
-    for broken in sorted(folder.glob(f"{schema.DATABASE}.damaged-*[0-9]"))[-1:]:
-        with contextlib.closing(sqlite3.connect(broken)) as connection, contextlib.suppress(sqlite3.DatabaseError):
-            top = 100_000
+    if not broken.is_file():
+        return names
+    with contextlib.closing(sqlite3.connect(broken)) as connection, contextlib.suppress(sqlite3.DatabaseError):
+        top = 100_000
+        with contextlib.suppress(sqlite3.DatabaseError):
+            top = connection.execute("SELECT max(rowid) FROM documents").fetchone()[0] or 0
+        for row in range(1, top + 1):  # one by one: a broken page costs what is on it, not all behind it
             with contextlib.suppress(sqlite3.DatabaseError):
-                top = connection.execute("SELECT max(rowid) FROM documents").fetchone()[0] or 0
-            misses = 0
-            for row in range(1, top + 1):  # one by one: a broken page costs what is on it, not all behind it
-                with contextlib.suppress(sqlite3.DatabaseError):
-                    found = connection.execute(
-                        "SELECT sha256, name, source FROM documents WHERE rowid = ?", (row,)
-                    ).fetchone()
-                    misses = 0 if found else misses + 1
-                    if found and isinstance(found[0], str):
-                        names.setdefault(found[0], []).append((str(found[1]), str(found[2])))
-                if misses > 10_000:
-                    break
-    known = []
-    for path in sorted((folder / "files").glob("*")):
-        sha256 = path.stem
-        if len(sha256) != 64 or file_sha256(path) != sha256:
-            continue
-        copy = Path(tempfile.mkdtemp(prefix=_REPAIR, dir=folder)) / path.name
-        shutil.copyfile(path, copy)
-        known += [_Known(copy, name, source) for name, source in names.get(sha256, [(path.name, "")])]
-    return known
+                found = connection.execute(
+                    "SELECT sha256, name, source FROM documents WHERE rowid = ?", (row,)
+                ).fetchone()
+                if found and all(isinstance(value, str) for value in found):
+                    names.setdefault(found[0], []).append((found[1], found[2]))
+    return names
 
 
-def _take_in_again(home: Path, name: str, settings: Settings, known: list[_Known], *, reset: bool = False) -> list[str]:
+def _take_in_again(home: Path, name: str, settings: Settings, known: list[_Known], *, create: bool) -> list[str]:
     from ingest.pipeline import ingest_file
 
     done = []
-    with Workspace.open(home, name, create=reset) as workspace:
+    with Workspace.open(home, name, create=create) as workspace:
         for document in known:
             report = ingest_file(workspace, document.copy, settings=settings, name=document.name, retry=True)
             for alias, source in document.aliases:
@@ -310,8 +318,6 @@ def _take_in_again(home: Path, name: str, settings: Settings, known: list[_Known
             if document.source:
                 workspace.confirm(document.name, document.source)
             done.append(f"{document.name} was read again from its stored copy: {report.status}")
-        for document in known:
-            shutil.rmtree(document.copy.parent, ignore_errors=True)
         pending = workspace.pending_count()
     if pending:
         done.append(f"{pending} passages wait for their vectors: the next ingest, or start of the page, makes them")
