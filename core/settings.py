@@ -156,9 +156,18 @@ class ServerSettings(Piece):
         "changes",
         description="audit log: changes (logins, refusals, what alters documents or users) | all, reading too",
     )
+    answers_at_once: int = Field(2, ge=1, description="questions answered at the same time; the others wait their turn")
+    queue: int = Field(64, ge=1, description="questions that may wait; further ones are told to come back later")
     max_connections: int = Field(512, ge=8, description="connections at once; further ones are told to come back")
     header_timeout_s: float = Field(20.0, gt=0, description="a request whose headers take longer is dropped, s")
     body_timeout_s: float = Field(30.0, gt=0, description="a request whose body pauses for longer is refused, s")
+
+
+class TelemetrySettings(Piece):
+    """What the server tells whoever operates it; /metrics is always there."""
+
+    log: Literal["text", "json"] = Field("text", description="text: warnings | json: every request, a line each")
+    otlp_endpoint: str = Field("", description="OpenTelemetry collector for traces, http://HOST:4317; empty: none")
 
 
 class Settings(BaseSettings):
@@ -186,6 +195,7 @@ class Settings(BaseSettings):
     omni: OmniSettings = OmniSettings()
     live: LiveSettings = LiveSettings()
     server: ServerSettings = ServerSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,6 +114,7 @@ class AnswerEngine:
         self.locator_settings = locator_settings or LocatorSettings()
         self.weights = weights or calibration()
         self.cache = cache
+        self.on_answer: Callable[[Answer], None] | None = None  # told every finished answer: who counts them
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Coarse and fine retrieval: hits whose spans carry boxes, and timings_ms (embed, coarse, fine, total)."""
@@ -147,12 +148,13 @@ class AnswerEngine:
         cache = self.cache if self.settings.temperature == 0 else None
         asked_in = repr(list(history)) if self.generator is not None else ""
         place = cache.place(question, asked_in) if cache is not None else None
-        if cache is not None and place is not None and (kept := cache.get(place)) is not None:
-            yield from given_again(kept, started)
-            return
-        for event in self._answer(question, history):
-            if cache is not None and place is not None and event.answer is not None and not event.answer.notice:
-                cache.put(place, event.answer)
+        kept = cache.get(place) if cache is not None and place is not None else None
+        for event in self._answer(question, history) if kept is None else given_again(kept, started):
+            if (answer := event.answer) is not None:
+                if cache is not None and place is not None and kept is None and not answer.notice:
+                    cache.put(place, answer)
+                if self.on_answer is not None:
+                    self.on_answer(answer)
             yield event
 
     def _answer(self, question: str, history: Sequence[tuple[str, str]]) -> Iterator[AnswerEvent]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from omni.engine import OmniEngine
     from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript, Waveform
     from rag.answer import AnswerEngine
-    from rag.types import AnswerEvent
+    from rag.types import Answer, AnswerEvent
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
+        self.answer_listeners: list[Callable[[Answer], None]] = []  # told every finished answer
         self._told: set[str] = set()  # warnings of the background
         self._to_learn: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.inbox = Inbox(
@@ -97,9 +98,14 @@ class Assistant:
             elif self.settings.answer.cache:
                 state = fingerprint(self.settings, TRAINED_LOCATOR)
                 answers.cache = AnswerCache(lambda: opened.derived, lambda: opened.version, state)
+            answers.on_answer = self._tell_answer
             return answers
 
         return self._once("engine", workspace, make)
+
+    def _tell_answer(self, answer: Answer) -> None:
+        for listener in self.answer_listeners:
+            listener(answer)
 
     def dialogue(self, workspace: str) -> Dialogue:
         """All conversations over a workspace. Loads no model before the first question. Raises as `workspace` does.
