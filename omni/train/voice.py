@@ -241,8 +241,9 @@ def train(
     path, device = checkpoint(options, name), options.device
     model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    started, spent = time.time(), 0.0
-    end = deadline(options)
+    clock = time.process_time if device == "cpu" and not options.until else time.time
+    started, spent = clock(), 0.0
+    end = deadline(options) if options.until else started + 60 * options.minutes
     if path.is_file():
         stored = torch.load(path, weights_only=True, map_location=device)
         model.load_state_dict(stored["model"])
@@ -256,11 +257,11 @@ def train(
         model.load_state_dict(own)
         print(f"{name}: starts from {options.like}'s, but for what belongs to its units")
     rank, world = join_group()
-    batches = endless_batches(lengths, size // world, seed=int(started) + rank)
-    average, step, saved = 0.0, 0, time.time()
+    batches = endless_batches(lengths, size // world, seed=int(time.time()) + rank)
+    average, step, saved = 0.0, 0, clock()
     budget = max(1.0, end - started + spent)
-    while not all_agree(time.time() >= end):
-        done = (time.time() - started + spent) / budget
+    while not all_agree(clock() >= end):
+        done = (clock() - started + spent) / budget
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, done / 0.03) * max(0.0, 1.0 - done) + 1e-6
         batch = {key: value.to(device) for key, value in batch_of(next(batches)).items()}
@@ -278,13 +279,13 @@ def train(
                 f"{name} {100 * done:.0f} %: step {step}, loss {average:.4f}, {time.process_time():.0f} CPU-s",
                 flush=True,
             )
-        if rank == 0 and time.time() - saved > 120:
-            save(path, model, optimiser, spent + time.time() - started, finished=False)
+        if rank == 0 and clock() - saved > 120:
+            save(path, model, optimiser, spent + clock() - started, finished=False)
             print(report(), flush=True)
-            saved = time.time()
+            saved = clock()
     if rank:
         return
-    save(path, model, optimiser, spent + time.time() - started, finished=True)
+    save(path, model, optimiser, spent + clock() - started, finished=True)
     print(f"{name}: {step} steps, {time.process_time():.0f} CPU-s; {report()}", flush=True)
 
 
@@ -349,8 +350,6 @@ def checkpoint(options: argparse.Namespace, name: str) -> Path:
 
 
 def deadline(options: argparse.Namespace) -> float:
-    if not options.until:
-        return time.time() + 60 * options.minutes
     now = datetime.datetime.now()
     hour, minute = map(int, options.until.split(":"))
     end = now.replace(hour=hour, minute=minute, second=0)
@@ -428,7 +427,7 @@ def main() -> int:
     parser.add_argument("--like", default="", metavar="SPEAKER", help="start a new speaker's networks from this one's")
     parser.add_argument("--sentences", type=int, default=6000, help="for the step data (default: 6000, about 10 h)")
     parser.add_argument("--units", type=int, default=N_UNITS, help=f"size of the unit vocabulary (default: {N_UNITS})")
-    parser.add_argument("--minutes", type=float, default=15.0, help="training time of this call (default: 15)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="training time of this call, on a CPU its own (default: 15)")
     parser.add_argument("--until", default="", help="train until HH:MM instead")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default: cpu)")
     options = parser.parse_args()
