@@ -427,7 +427,7 @@ def main() -> int:
     parser.add_argument("--like", default="", metavar="SPEAKER", help="start a new speaker's networks from this one's")
     parser.add_argument("--sentences", type=int, default=6000, help="for the step data (default: 6000, about 10 h)")
     parser.add_argument("--units", type=int, default=N_UNITS, help=f"size of the unit vocabulary (default: {N_UNITS})")
-    parser.add_argument("--minutes", type=float, default=15.0, help="training time of this call, on a CPU its own (default: 15)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of training, CPU time on a CPU (default: 15)")
     parser.add_argument("--until", default="", help="train until HH:MM instead")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default: cpu)")
     options = parser.parse_args()
