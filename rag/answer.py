@@ -58,6 +58,7 @@ class _Draft:
     hits: list[Hit] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     confidence: float = 0.0
+    threshold: float = 0.0  # below it the answer is refused
     text: str = ""
     citations: list[Citation] = field(default_factory=list)
 
@@ -169,17 +170,19 @@ class AnswerEngine:
             yield draft.event(blocked)
             yield draft.finish(self._model_name, refused=True)
             return
-        draft.confidence = self._confidence(question, draft.hits)
-        if draft.confidence < self.weights.threshold or not any(hit.spans for hit in draft.hits):
+        draft.confidence, draft.threshold = self._confidence(question, draft.hits, self.locator)
+        if draft.confidence < draft.threshold or not any(hit.spans for hit in draft.hits):
             self._look_again(draft)
         if self.generator is None:
             yield from self._quote(draft)
         else:
             yield from self._write(draft, self.generator, history)
 
-    def _confidence(self, question: str, hits: Sequence[Hit]) -> float:
+    def _confidence(self, question: str, hits: Sequence[Hit], locator: Locator) -> tuple[float, float]:
+        """That the hits, whose spans are `locator`'s, support an answer; and what is refused below."""
         features = support_features(_searchable(question), hits, self.workspace, self.embedder)
-        return self.weights.refusal.probability(features)
+        refusal = self.weights.refusal_of(getattr(locator, "name", "sentence"))
+        return refusal.model.probability(features), refusal.threshold
 
     def _look_again(self, draft: _Draft) -> None:
         """Before refusing, ask for whole sentences: "What did she say about prices?" has no few words for an answer.
@@ -191,9 +194,9 @@ class AnswerEngine:
             return
         started = time.perf_counter()
         hits = [self.boxed(hit) for hit in sentences.locate(_searchable(draft.question), draft.hits)]
-        confidence = self._confidence(draft.question, hits)
+        confidence, threshold = self._confidence(draft.question, hits, sentences)
         if confidence > draft.confidence or not any(hit.spans for hit in draft.hits):
-            draft.hits, draft.confidence = hits, confidence
+            draft.hits, draft.confidence, draft.threshold = hits, confidence, threshold
         draft.timings_ms["fine"] += _ms(started)
 
     @property
@@ -203,7 +206,7 @@ class AnswerEngine:
     def _quote(self, draft: _Draft, *, notice: str = "") -> Iterator[AnswerEvent]:
         """The extractive answer, or the refusal with the nearest passages."""
         spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
-        refused = draft.confidence < self.weights.threshold or not spans
+        refused = draft.confidence < draft.threshold or not spans
         lines: Sequence[tuple[str, Citation | None]]
         lines = refusal_lines(draft.hits) if refused else answer_lines(draft.question, spans, self._page_text)
         offset = len(draft.citations)

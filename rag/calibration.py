@@ -2,7 +2,7 @@
 
 The weights travel in `calibration.json` beside this file, together with the command that refits them.
 
->>> calibration().refusal.probability({"cosine": 0.7, "coverage": 0.9})   # features left out count as their mean
+>>> calibration().refusal_of("sentence").model.probability({"cosine": 0.7})   # features left out count as their mean
 """
 
 from __future__ import annotations
@@ -76,10 +76,24 @@ class LogisticModel:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Whether to answer: fitted on the spans of one locator, whose scores mean what they mean."""
+
+    model: LogisticModel  # P(the hits support an answer)
+    threshold: float  # answers below it are refused
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Refusal:
+        return cls(LogisticModel.from_json(data), float(data["threshold"]))
+
+
+@dataclass(frozen=True)
 class Calibration:
     sentence: LogisticModel  # P(sentence holds the answer)
-    refusal: LogisticModel  # P(the hits support an answer)
-    threshold: float  # answers below it are refused
+    refusals: Mapping[str, Refusal]  # by the locator's name; "sentence" is always there
+
+    def refusal_of(self, locator: str) -> Refusal:
+        return self.refusals.get(locator, self.refusals["sentence"])
 
 
 @lru_cache(maxsize=4)
@@ -87,11 +101,10 @@ def calibration(path: Path = PATH) -> Calibration:
     """The shipped weights. Raises ModelError if the file is damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Calibration(
-            LogisticModel.from_json(data["sentence"]),
-            LogisticModel.from_json(data["refusal"]),
-            float(data["refusal"]["threshold"]),
-        )
+        refusals = {"sentence": Refusal.from_json(data["refusal"])}
+        if "refusal_trained" in data:
+            refusals["trained"] = Refusal.from_json(data["refusal_trained"])
+        return Calibration(LogisticModel.from_json(data["sentence"]), refusals)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"the calibration file {path.name} cannot be read ({error})",

@@ -25,13 +25,14 @@ import numpy as np
 
 from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
+from rag.calibrate_locator import expected_calibration_error
 from rag.calibration import PATH, LogisticModel
 from rag.query import understand
 from rag.sentence_locator import FEATURES as SENTENCE_FEATURES
 from rag.sentence_locator import SentenceLocator
 from rag.support import FEATURES as SUPPORT_FEATURES
 from rag.support import support_features
-from rag.types import Retriever
+from rag.types import Locator, Retriever
 
 FALSE_REFUSALS = 0.015
 MARGIN = 0.5
@@ -53,14 +54,24 @@ class Question:
     end: int
 
 
+@dataclass(frozen=True)
+class Support:
+    """One question asked of one shelf."""
+
+    article: str
+    features: dict[str, float]
+    answerable: bool
+
+
 @dataclass
 class Shelf:
     """One workspace with its articles and their questions."""
 
     retriever: Retriever
     locator: SentenceLocator
+    trained: Locator | None
     questions: list[Question]
-    support: list[tuple[str, dict[str, float], bool]] = field(default_factory=list)  # article, features, answerable
+    support: dict[str, list[Support]] = field(default_factory=dict)  # by the locator's name
 
 
 def load_articles(path: Path, count: int, per_article: int, seed: int) -> dict[str, tuple[str, list[Question]]]:
@@ -93,7 +104,7 @@ def build_shelf(home: Path, name: str, articles: dict[str, tuple[str, list[Quest
     """Ingest the articles as text files into a workspace of their own."""
     from ingest.pipeline import ingest_paths
     from ingest.workspace import Workspace
-    from rag.engine import LazyEmbedder
+    from rag.engine import LazyEmbedder, build_locator
     from rag.retriever import HybridRetriever
 
     folder = home / "articles" / name
@@ -109,7 +120,10 @@ def build_shelf(home: Path, name: str, articles: dict[str, tuple[str, list[Quest
         np.eye(len(SENTENCE_FEATURES))[SENTENCE_FEATURES.index("cosine")], 0.0,
     )  # fmt: skip
     locator = SentenceLocator(embedder, workspace, settings.locator, model=start)
-    return Shelf(retriever, locator, [q for _, questions in articles.values() for q in questions])
+    trained: Locator | None = build_locator(embedder, workspace, settings)
+    if isinstance(trained, SentenceLocator):
+        trained = None
+    return Shelf(retriever, locator, trained, [q for _, questions in articles.values() for q in questions])
 
 
 def sentence_examples(shelf: Shelf) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
@@ -134,12 +148,14 @@ def sentence_examples(shelf: Shelf) -> tuple[list[str], list[np.ndarray], list[n
 
 
 def collect_support(shelf: Shelf, texts: Sequence[tuple[str, str]], *, answerable: bool) -> None:
-    """Add the support features of (article, question) pairs asked of this shelf."""
+    """Add the support features of (article, question) pairs asked of this shelf, for each of its locators."""
+    workspace, embedder = shelf.locator.workspace, shelf.locator.embedder
     for article, text in texts:
-        hits = shelf.locator.locate(text, shelf.retriever.search(text, 10))
-        shelf.support.append(
-            (article, support_features(text, hits, shelf.locator.workspace, shelf.locator.embedder), answerable)
-        )
+        hits = shelf.retriever.search(text, 10)
+        for locator in (shelf.locator, shelf.trained):
+            if locator is not None:
+                features = support_features(text, locator.locate(text, hits), workspace, embedder)
+                shelf.support.setdefault(locator.name, []).append(Support(article, features, answerable))
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -179,32 +195,42 @@ def fit(shelves: Sequence[Shelf], command: str) -> dict[str, object]:
         collect_support(shelf, [(q.article, q.text) for q in shelf.questions], answerable=True)
         collect_support(shelf, [(q.article, q.text) for q in other.questions], answerable=False)
         collect_support(shelf, talk, answerable=False)
-    rows = [row for shelf in shelves for row in shelf.support if row[1]]
-    z = np.array([[row[1].get(name, np.nan) for name in SUPPORT_FEATURES] for row in rows])
+    fitted: dict[str, object] = {
+        "refit": command,
+        "sentence": {"held_out_top1": round(top, 4), **sentence.to_json()},
+        "refusal": fit_refusal([row for shelf in shelves for row in shelf.support["sentence"]], held_out),
+    }
+    if all("trained" in shelf.support for shelf in shelves):
+        fitted["refusal_trained"] = fit_refusal(
+            [row for shelf in shelves for row in shelf.support["trained"]], held_out
+        )
+    return fitted
+
+
+def fit_refusal(support: Sequence[Support], held_out: set[str]) -> dict[str, object]:
+    """P(the hits support an answer) from FEATURES, and the threshold; figures are of the held-out articles."""
+    rows = [row for row in support if row.features]
+    z = np.array([[row.features.get(name, np.nan) for name in SUPPORT_FEATURES] for row in rows])
     z = np.where(np.isnan(z), np.nanmean(z, axis=0), z)
-    labels = np.array([float(row[2]) for row in rows])
-    is_test = np.array([row[0] in held_out for row in rows])
+    labels = np.array([float(row.answerable) for row in rows])
+    is_test = np.array([row.article in held_out for row in rows])
     trial = LogisticModel.fit(SUPPORT_FEATURES, z[~is_test], labels[~is_test], l2=5.0)
     p, truth = trial.probabilities(z[is_test]), labels[is_test]
     threshold = float(np.quantile(p[truth == 1], FALSE_REFUSALS))
-    area = auroc(p, truth)
+    area, error = auroc(p, truth), expected_calibration_error(p, truth)
     refused = float((p[truth == 0] < threshold).mean())
     print(
-        f"refusal: AUROC {area:.3f}; at threshold {threshold:.3f} {FALSE_REFUSALS:.1%} of answerable and {refused:.0%} "
-        f"of unanswerable questions are refused, {is_test.sum()} held-out questions"
+        f"refusal: AUROC {area:.3f}, ECE {error:.3f}; at threshold {threshold:.3f} {FALSE_REFUSALS:.1%} of answerable "
+        f"and {refused:.0%} of unanswerable questions are refused, {is_test.sum()} held-out questions"
     )
-    refusal = LogisticModel.fit(SUPPORT_FEATURES, z, labels, l2=5.0)
     return {
-        "refit": command,
-        "sentence": {"held_out_top1": round(top, 4), **sentence.to_json()},
-        "refusal": {
-            "threshold": round(MARGIN * threshold, 4),
-            "held_out_threshold": round(threshold, 4),
-            "held_out_auroc": round(area, 4),
-            "held_out_false_refusals": FALSE_REFUSALS,
-            "held_out_true_refusals": round(refused, 4),
-            **refusal.to_json(),
-        },
+        "threshold": round(MARGIN * threshold, 4),
+        "held_out_threshold": round(threshold, 4),
+        "held_out_auroc": round(area, 4),
+        "held_out_ece": round(error, 4),
+        "held_out_false_refusals": FALSE_REFUSALS,
+        "held_out_true_refusals": round(refused, 4),
+        **LogisticModel.fit(SUPPORT_FEATURES, z, labels, l2=5.0).to_json(),
     }
 
 
