@@ -8,6 +8,7 @@ letter rules had not seen they say 57 % as it does (models/voice/README.md).
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,13 +48,11 @@ def to_arpabet(word: str) -> str:
 
 
 def pronunciations(word: str) -> list[str]:
-    """ "zorbex's" -> ["Z ER B EH K S AH Z", "Z AO R B EH K S AH Z"]: at most two, likeliest first; [] without letters."""
+    """ "zorbex's" -> ["Z ER B EH K S AH Z", "Z AO R B EH K S AH Z"]: two at most, likeliest first; [] without letters."""
     stem = word.removesuffix("'s")
     found = [phones(stem)]
-    try:
+    with suppress(LecternError):  # espeak-ng is optional
         found.append(to_arpabet(stem))
-    except LecternError:  # espeak-ng is optional
-        pass
     if stem != word:
         found = [_possessive(said) for said in found if said]
     return list(dict.fromkeys(said for said in found if said))

@@ -193,18 +193,23 @@ def biased_model(language: DocumentLanguage, general: Path, known: Callable[[str
     model_file, words_file = _files(language)
     if not (sealed(model_file) and sealed(words_file)):
         _build(language, general, known, model_file, words_file)
-    return _read(model_file, words_file)
+    return read_built(model_file)
 
 
 def built_model(language: DocumentLanguage) -> BiasedModel | None:
     """The mixed model of `language` if it has been built, else the newest one of an earlier state of its documents."""
-    model_file, words_file = _files(language)
+    model_file, _ = _files(language)
     candidates = [model_file, *sorted(language.folder.glob(f"*-{FORMAT}-{WEIGHT:g}.lm.bin"), key=_age)]
     for candidate in candidates:
-        words = candidate.with_name(candidate.name.replace(".lm.bin", ".json"))
-        if candidate.exists() and sealed(candidate) and sealed(words):
-            return _read(candidate, words)
+        if candidate.exists() and sealed(candidate) and sealed(_words_file(candidate)):
+            return read_built(candidate)
     return None
+
+
+def read_built(model_file: Path) -> BiasedModel:
+    """The model whose language model is that file."""
+    record: dict[str, Any] = json.loads(_words_file(model_file).read_text(encoding="utf-8"))
+    return BiasedModel(model_file, record["pronunciations"], record["names"], record["terms"])
 
 
 def _age(path: Path) -> float:
@@ -215,13 +220,12 @@ def _age(path: Path) -> float:
 
 
 def _files(language: DocumentLanguage) -> tuple[Path, Path]:
-    stem = language.folder / f"{language.key}-{FORMAT}-{WEIGHT:g}"
-    return stem.with_name(stem.name + ".lm.bin"), stem.with_name(stem.name + ".json")
+    model_file = language.folder / f"{language.key}-{FORMAT}-{WEIGHT:g}.lm.bin"
+    return model_file, _words_file(model_file)
 
 
-def _read(model_file: Path, words_file: Path) -> BiasedModel:
-    record: dict[str, Any] = json.loads(words_file.read_text(encoding="utf-8"))
-    return BiasedModel(model_file, record["pronunciations"], record["names"], record["terms"])
+def _words_file(model_file: Path) -> Path:
+    return model_file.with_name(model_file.name.removesuffix(".lm.bin") + ".json")
 
 
 def _build(

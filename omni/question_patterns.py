@@ -34,17 +34,13 @@ STOP_WORDS = frozenset(
     )
 )
 # how a sentence is opened when one speaks to an assistant; written questions in the templates lack them
-_SPOKEN = tuple(
-    frame.split()
-    for frame in (
-        "tell me about _|tell me about the _|tell me more about _|show me the _|show me where it says _"
-        "|what does it say about _|what does it say about the _|what does the document say about _|find _|find the _"
-        "|where does it say _|where is the _|read me the _|explain the _|explain _|name the _|summarize the _"
-        "|can you tell me _|can you find the _|do you know the _|how much is the _|how much was the _|how long is the _"
-        "|how do i _|how do i _ the _|what happens if the _|what happens if _|am i allowed to _|compare _ and _"
-        "|what about the _|what about _|and _|and the _|is there a _|is there any _|are there any _"
-    ).split("|")
-)
+_SPOKEN_FRAMES = """tell me about _|tell me about the _|tell me more about _|show me the _|show me where it says _
+what does it say about _|what does it say about the _|what does the document say about _|find _|find the _
+where does it say _|where is the _|read me the _|explain the _|explain _|name the _|summarize the _|can you tell me _
+can you find the _|do you know the _|how much is the _|how much was the _|how long is the _|how do i _|how do i _ the _
+what happens if the _|what happens if _|am i allowed to _|compare _ and _|what about the _|what about _|and _|and the _
+is there a _|is there any _|are there any _"""
+_SPOKEN = [frame.split() for line in _SPOKEN_FRAMES.splitlines() for frame in line.split("|")]
 SPOKEN_SHARE = 0.1
 
 

@@ -3,8 +3,8 @@
 Both decoders share one acoustic model and one scale, so the paths' scores are the log of P(sound, words | model), with
 the language model raised to the decoder's weight; believing the larger one is model selection with a prior. The mixed
 model gives any words at least (1 - weight) of their general probability: on speech that has nothing to do with the
-documents it loses a little at every word and never wins much, while on questions about them it wins by 40 nats and more.
-Hence the margin: the documents' reading stands if it is better by that much.
+documents it loses a little at every word and never wins much, while on questions about them it wins by 40 nats and
+more. Hence the margin: the documents' reading stands if it is better by that much.
 """
 
 from __future__ import annotations

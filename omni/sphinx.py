@@ -15,9 +15,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
+from omni.arpabet import phones
 from omni.audio import resample, to_pcm16
-from omni.language_bias import BiasedModel, DocumentLanguage, biased_model, built_model, phrase_language
+from omni.close_terms import TermIndex
+from omni.language_bias import BiasedModel, DocumentLanguage, biased_model, built_model, phrase_language, read_built
 from omni.second_opinion import better, combined, n_best
 from omni.sphinx_decoder import Reading, SphinxDecoder, general_language_model
 from omni.transcript_text import tidy
@@ -86,6 +90,8 @@ class SphinxRecogniser:
         biased = self._model(vocabulary, wait=True)
         with self.borrowed(biased):
             pass
+        if biased is not None:
+            term_index(biased)
 
     # ---- decoders ---------------------------------------------------------------------------------------------
 
@@ -177,4 +183,16 @@ def assemble(
         confidences.append(chosen.confidence)
     text = " ".join(segment.text for segment in segments)
     mean = sum(confidences) / len(confidences) if confidences else 0.0
-    return Transcript(text, tuple(segments), seconds, mean, combined(n_bests))
+    corrections = tuple(term_index(biased).corrections(text)) if biased else ()
+    return Transcript(text, tuple(segments), seconds, mean, combined(n_bests), corrections)
+
+
+def term_index(biased: BiasedModel) -> TermIndex:
+    """The documents' terms by how they sound."""
+    return _term_index(biased.language_model)
+
+
+@lru_cache(maxsize=4)
+def _term_index(language_model: Path) -> TermIndex:
+    biased = read_built(language_model)
+    return TermIndex(biased.terms, lambda word: biased.pronunciations.get(word, [""])[0] or phones(word))

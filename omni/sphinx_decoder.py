@@ -22,7 +22,7 @@ from typing import Any
 from core.errors import ModelError
 from core.runtime import require
 from omni.language_bias import BiasedModel
-from omni.vad import SAMPLE_RATE
+from omni.sphinx_library import new_decoder
 
 LANGUAGE_WEIGHT = 6.5  # pocketsphinx's default: nats of the language model count so much more than acoustic ones
 N_BEST = 8
@@ -46,9 +46,8 @@ class SphinxDecoder:
     """Used by one thread at a time. Keeps one biased model beside the general one."""
 
     def __init__(self) -> None:
-        sphinx: Any = require("pocketsphinx", needed_for="speech recognition")
         try:
-            self._decoder: Any = sphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
+            self._decoder: Any = new_decoder()
         except RuntimeError as error:
             raise ModelError(
                 f"pocketsphinx cannot load its model: {error}",
@@ -140,8 +139,7 @@ class _Front:
     """The decoder's own feature extraction, without a search: where cepstral means come from."""
 
     def __init__(self) -> None:
-        sphinx: Any = require("pocketsphinx", needed_for="speech recognition")
-        self._decoder: Any = sphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL", lm=None)
+        self._decoder: Any = new_decoder(language_model=False)
         self._decoder.add_keyphrase("none", "hello")  # it wants something to search for
         self._decoder.activate_search("none")
         self._lock = threading.Lock()

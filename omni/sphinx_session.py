@@ -28,7 +28,7 @@ MAX_S = 28.0  # a longer utterance is divided, so that its end stays quick and i
 
 
 class SphinxSession:
-    """State: the sound of the stretch at hand, what earlier stretches said, and the decoders while they are borrowed."""
+    """State: the sound of the stretch at hand, what earlier ones said, and the decoders while they are borrowed."""
 
     def __init__(self, recogniser: SphinxRecogniser, biased: BiasedModel | None) -> None:
         self._recogniser = recogniser

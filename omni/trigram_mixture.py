@@ -4,8 +4,8 @@
     write_trie(path, model)
 
 P(w | h) = (1 - t(h)) * P_general(w | h) + t(h) * P_documents(w | h): linear interpolation (Jelinek & Mercer, 1980), so
-that general speech keeps its whole model. The documents' share t(h) rises to `weight` for a history that they know well.
-P_documents is a Witten-Bell smoothed trigram (Witten & Bell, 1991).
+that general speech keeps its whole model. The documents' share t(h) rises to `weight` for a history that they know
+well. P_documents is a Witten-Bell smoothed trigram (Witten & Bell, 1991).
 """
 
 from __future__ import annotations

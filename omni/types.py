@@ -39,12 +39,25 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """A word of the documents that sounds like something that was heard."""
+
+    heard: str  # == transcript.text[start:end]
+    term: str
+    start: int
+    end: int
+    weight: float  # 0..1: how likely it is that the term was said
+    applied: bool = False  # the term already stands in the transcript, in the place of what was `heard`
+
+
+@dataclass(frozen=True)
 class Transcript:
     text: str
     segments: tuple[Segment, ...]
     seconds: float  # length of the recording
     confidence: float = 0.0  # 0..1, 0 if the recogniser has none
     hypotheses: tuple[Hypothesis, ...] = ()  # n-best of the whole, best first, `text` among them; may be empty
+    corrections: tuple[Correction, ...] = ()  # likeliest first
 
 
 @runtime_checkable

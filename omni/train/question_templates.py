@@ -1,4 +1,4 @@
-"""How people ask, learned from questions about encyclopedia articles: what the recogniser expects around a document's words.
+"""How people ask, learned from questions about encyclopedia articles: what to expect around a document's words.
 
     python -m omni.train.question_templates ../shared/data/squad/train-v1.0.json
 
