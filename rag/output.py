@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rag.suspicious import suspicious
 from rag.types import Answer, Citation, Hit, Span
 
+EXTRACTIVE = "extractive"  # the name of answers without a chat model
 SCORE_DIGITS, BOX_DIGITS, MS_DIGITS = 4, 2, 2
 
 
@@ -32,6 +34,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "end": chunk.end,
         "score": round(hit.score, SCORE_DIGITS),
         "spans": [span_to_json(span) for span in hit.spans],
+        "suspicious": suspicious(chunk.text),
     }
 
 
@@ -56,6 +59,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "citations": [citation_to_json(citation) for citation in answer.citations],
         "model": answer.model,
         "confidence": round(answer.confidence, SCORE_DIGITS),
+        "suspicious": is_suspicious(answer),
         "timings_ms": _timings(answer.timings_ms),
     }
     if answer.notice:
@@ -63,6 +67,14 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
     if answer.cached:
         found["cached"] = True
     return found
+
+
+def is_suspicious(answer: Answer) -> bool:
+    """Whether a passage that was quoted, or that a chat model has read, seems to give orders to a machine."""
+    read = () if answer.model == EXTRACTIVE else answer.hits
+    return any(suspicious(citation.quote) for citation in answer.citations) or any(
+        suspicious(hit.chunk.text) for hit in read
+    )
 
 
 def citation_to_json(citation: Citation) -> dict[str, Any]:
@@ -77,6 +89,7 @@ def citation_to_json(citation: Citation) -> dict[str, Any]:
         "boxes": _boxes(citation.boxes),
         "verified": citation.verified,
         "score": round(citation.score, SCORE_DIGITS),
+        "suspicious": suspicious(citation.quote),
     }
 
 

@@ -9,10 +9,11 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import LecternError
 from ingest.types import DocumentInfo
-from rag.output import citation_to_json
+from rag.output import citation_to_json, is_suspicious
 from rag.types import Answer, Citation, Hit
 from web.inbox import Upload
 
+FOUND = 8  # passages told beside an answer
 NEAREST = 3  # passages offered with a refused answer
 
 
@@ -120,10 +121,36 @@ def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: st
         "nothing": nothing,
         "refused": answer.refused,
         "notice": answer.notice,
+        "suspicious": is_suspicious(answer),
         "citations": [citation_json(c, sheets=sheets[c.document]) for c in answer.citations],
         "nearest": [citation_json(passage, sheets=sheets[passage.document]) for passage in nearest],
         "model": answer.model,
         "timings_ms": {key: round(value, 1) for key, value in answer.timings_ms.items()},
+        "found": [found_json(hit, sheets=sheets[hit.chunk.document]) for hit in answer.hits[:FOUND]],
+        "confidence": round(answer.confidence, 3),
+        "cached": answer.cached,
+    }
+
+
+def found_json(hit: Hit, *, sheets: bool) -> dict[str, Any]:
+    """A passage that was looked at, in the form of a citation of its best stretch, with what was thought of it.
+
+    `score`: that the passage answers, by the coarse search; `answers`: by the reader, null where it was not read.
+    """
+    span = hit.spans[0] if hit.spans else None
+    where = span or hit.chunk
+    return {
+        "n": 0,
+        "document": where.document,
+        "page": where.page,
+        "quote": " ".join(where.text.split())[:300],
+        "start": where.start,
+        "end": where.end,
+        "boxes": [list(box) for box in span.boxes] if span is not None else [],
+        "verified": True,
+        "sheets": sheets,
+        "score": round(hit.score, 3),
+        "answers": round(span.score, 3) if span is not None else None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -156,12 +157,15 @@ def test_a_server_streams_and_its_claims_are_verified(serve: Callable[..., FakeS
     assert sent[0]["role"] == "system" and LEASE in sent[-1]["content"]
 
 
-def test_history_reaches_the_model_without_its_old_markers(serve: Callable[..., FakeServer]) -> None:
+def test_history_reaches_the_model_fenced_and_without_its_old_markers(serve: Callable[..., FakeServer]) -> None:
     server = serve()
     history = [("user", "Who is the landlord?"), ("assistant", "Margaret Hale. [3]")]
     engine(AnswerSettings(model="openai:m", base_url=server.url + "/v1")).answer("And the rent?", history=history)
-    roles = [(m["role"], m["content"]) for m in server.requests[0]["messages"]]
-    assert roles[1:3] == [("user", "Who is the landlord?"), ("assistant", "Margaret Hale. ")]
+    system, asked = server.requests[0]["messages"]
+    assert (system["role"], asked["role"]) == ("system", "user")
+    _, earlier = re.search(r"<<<(\w+) EARLIER\n(.*?)\n\1>>>", asked["content"], re.DOTALL).groups()
+    assert earlier == "The user asked: Who is the landlord?\nAnswered: Margaret Hale."
+    assert asked["content"].endswith("Question: And the rent?")
 
 
 def test_a_model_that_declines_is_a_refusal(serve: Callable[..., FakeServer]) -> None:

@@ -1,6 +1,7 @@
 // A finished or growing answer as elements: its text with markers, its sources, how it came about.
 
 import { h, icon, iconButton, notice } from "./dom.js";
+import { howFound } from "./how_found.js";
 import { emit, showRegion } from "./state.js";
 
 export const keyOf = ({ n, document: name, page, start }) => JSON.stringify([n, name, page, start]);
@@ -9,8 +10,10 @@ const duration = (ms) => (ms ? (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 10
 const MODELS = { extractive: "Quoted from your documents", memory: "From what you said" };
 const modelName = (model) => MODELS[model] ?? (model.startsWith("omni:") ? "Speech language model" : model);
 
+const SUSPICIOUS = "gives orders to whoever reads it: quoted here, not obeyed";
+
 // `readAloud`: called by the loudspeaker below a whole answer.
-export function drawAnswer(body, { answer, shown = answer, citations, refused, nothing, nearest = [], notice: remark, model, timings_ms: timings },
+export function drawAnswer(body, { answer, shown = answer, citations, refused, nothing, nearest = [], notice: remark, suspicious = false, model, timings_ms: timings, found, confidence, cached },
   { partial = false, interrupted = false, readAloud = null } = {}) {
   body.classList.toggle("lec-refused", Boolean(refused));
   const show = (citation, list) => {
@@ -23,6 +26,9 @@ export function drawAnswer(body, { answer, shown = answer, citations, refused, n
   if (!nothing) parts.push(...paragraphs);
   if (interrupted) parts.push(h("p", { class: "lec-stopped" }, "Interrupted here."));
   if (remark) parts.push(notice({ message: remark }));
+  if (suspicious && !citations.some((each) => each.suspicious)) {
+    parts.push(notice({ message: "A passage behind this answer gives orders to whoever reads it.", remedy: "Check the answer against its sources." }));
+  }
   const sources = refused ? nearest : citations;
   if (sources.length) {
     parts.push(h("div", { class: "lec-sources" },
@@ -32,7 +38,9 @@ export function drawAnswer(body, { answer, shown = answer, citations, refused, n
   if (!partial && answer) {
     parts.push(h("div", { class: "lec-answer-foot" },
       readAloud ? iconButton("sound", "Read this answer aloud", readAloud, { class: "lec-icon-button lec-small" }) : null,
-      h("span", {}, [refused || !model ? "" : modelName(model), duration(timings?.total)].filter(Boolean).join(" · "))));
+      h("span", {}, [refused || !model ? "" : modelName(model), cached ? "asked before" : "", duration(timings?.total)].filter(Boolean).join(" · "))));
+    const how = howFound({ found, citations, confidence, cached, timings_ms: timings }, show);
+    if (how) parts.push(how);
   }
   body.replaceChildren(...parts);
 }
@@ -51,11 +59,12 @@ function marked(text, citations, show) {
 }
 
 function chip(citation, refused, onclick) {
-  const { n, document: name, page, quote, verified, sheets } = citation;
+  const { n, document: name, page, quote, verified, sheets, suspicious } = citation;
   return h("button", { type: "button", class: `lec-chip${verified ? "" : " lec-unverified"}`, onclick, title: quote, "data-n": n, "data-citation": keyOf(citation) },
     refused ? null : h("span", { class: "lec-chip-n" }, String(n)),
     h("span", { class: "lec-chip-body" },
       h("span", { class: "lec-chip-where" }, h("span", { class: "lec-chip-name", dir: "auto" }, name), sheets === false ? null : h("span", { class: "lec-chip-page" }, ` p. ${page}`)),
       verified ? null : h("span", { class: "lec-chip-warn" }, "unverified: not found word for word in the source"),
+      suspicious ? h("span", { class: "lec-chip-warn" }, SUSPICIOUS) : null,
       refused ? h("span", { class: "lec-chip-quote", dir: "auto" }, quote) : null));
 }
