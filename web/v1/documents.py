@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, Response, UploadFile
@@ -19,7 +20,7 @@ from web.v1 import addresses  # noqa: F401  # what {document:document} and {sess
 from web.v1.bounded import BoundedRoute
 from web.v1.errors import ApiError, documented
 from web.v1.schemas import DocumentList, DocumentName, DocumentState, WorkspaceName
-from web.v1.streams import server_sent, sse
+from web.v1.streams import KEEP_ALIVE_S, event_stream, sse
 from web.wiring import Assistant
 
 router = APIRouter(prefix="/workspaces/{workspace}", tags=["documents"], route_class=BoundedRoute)
@@ -94,7 +95,7 @@ async def follow(
     await run_in_threadpool(state, assistant, workspace, document)
     enough = {"failed", "embedded", until}
     events = _changes(assistant, workspace, document, enough)
-    return await server_sent(request.url.path, events, lambda found: sse(found.model_dump(), "status"))
+    return event_stream(request.url.path, events, lambda found: sse(found.model_dump(), "status"))
 
 
 @router.get("/documents/{document:document}", response_model=DocumentState, responses=documented(404))
@@ -172,20 +173,29 @@ def _pending(uploads: Sequence[Upload], name: str) -> Upload | None:
     return next((upload for upload in reversed(uploads) if upload.name == name), None)
 
 
-def _changes(assistant: Assistant, workspace: str, document: str, enough: set[str]) -> Iterator[DocumentState]:
-    """The document's state whenever it has changed, until its status is `enough`, it is gone, or the server closes."""
+async def _changes(
+    assistant: Assistant, workspace: str, document: str, enough: set[str]
+) -> AsyncIterator[DocumentState | None]:
+    """The document's state whenever it has changed, until its status is `enough`, it is gone, or the server closes.
+
+    None after a while without a change. No thread waits: any number of visitors may follow.
+    """
     last: DocumentState | None = None
+    told = time.monotonic()
     while not assistant.closing.is_set():
         try:
-            now = state(assistant, workspace, document)
+            now = await run_in_threadpool(state, assistant, workspace, document)
         except NotFoundError:  # removed meanwhile
             return
         if now != last:
             yield now
-            last = now
+            last, told = now, time.monotonic()
         if now.status in enough or (now.status == "searchable" and now.chunks == now.embedded):
             return
-        time.sleep(LOOK_S)
+        if time.monotonic() - told > KEEP_ALIVE_S:
+            yield None
+            told = time.monotonic()
+        await asyncio.sleep(LOOK_S)
 
 
 # ---- uploads --------------------------------------------------------------------------------------------------

@@ -42,16 +42,31 @@ async def server_sent(
 ) -> StreamingResponse:
     """Stream `events`, each turned to bytes by `encode`, then `last`; `fail` writes an error ({"message", ...})."""
     first = await _first(events)
+    return event_stream(path, _follow(events, first), encode, last=last, fail=fail)
+
+
+def event_stream(
+    path: str,
+    events: AsyncIterator[T | None],
+    encode: Callable[[T], bytes],
+    *,
+    last: bytes = b"",
+    fail: Callable[[dict[str, Any]], bytes] = lambda detail: sse({"error": detail}, "error"),
+) -> StreamingResponse:
+    """The same of an iterator that does not block; None among its items only keeps the connection alive."""
 
     async def body() -> AsyncIterator[bytes]:
         try:
-            async for event in _follow(events, first):
+            async for event in events:
                 yield b": waiting\n\n" if event is None else encode(event)
-            yield last
+            if last:
+                yield last
         except Exception as error:
             if not isinstance(error, LecternError):
                 log.exception("in the middle of %s", path)
             yield fail(error_detail(path, error))
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]  # at once, not when it is collected
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
