@@ -152,7 +152,7 @@ class AnswerEngine:
         kept = cache.get(place) if cache is not None and place is not None else None
         for event in self._answer(question, history) if kept is None else given_again(kept, started):
             if (answer := event.answer) is not None:
-                if cache is not None and place is not None and kept is None and not answer.notice:
+                if cache is not None and place is not None and kept is None and answer.hits and not answer.notice:
                     cache.put(place, answer)
                 if self.on_answer is not None:
                     self.on_answer(answer)

@@ -38,7 +38,7 @@ export function drawAnswer(body, { answer, shown = answer, citations, refused, n
   if (!partial && answer) {
     parts.push(h("div", { class: "lec-answer-foot" },
       readAloud ? iconButton("sound", "Read this answer aloud", readAloud, { class: "lec-icon-button lec-small" }) : null,
-      h("span", {}, [refused || !model ? "" : modelName(model), cached ? "asked before" : "", duration(timings?.total)].filter(Boolean).join(" · "))));
+      h("span", {}, [refused || !model ? "" : modelName(model), duration(timings?.total)].filter(Boolean).join(" · "))));
     const how = howFound({ found, citations, confidence, cached, timings_ms: timings }, show);
     if (how) parts.push(how);
   }
