@@ -42,12 +42,15 @@ from web import speech
 from web.examples import EXAMPLE
 from web.page_view import page_image, page_json
 from web.schemas import Question, SearchQuery, SpokenAnswer, documents_json, error_json
+from web.v1.bounded import BoundedRoute
 from web.wiring import Assistant
 
 log = logging.getLogger(__name__)
-router = APIRouter()
+router = APIRouter(route_class=BoundedRoute)
 
 MAX_RECORDING_BYTES = 64 * 2**20  # half an hour of 16 kHz PCM
+MAX_JSON_BYTES = 2**20
+MAX_ASKED_BYTES = MAX_RECORDING_BYTES * 4 // 3 + MAX_JSON_BYTES  # a recording in base64
 _STATUS: list[tuple[type[LecternError], int]] = [
     (NotFoundError, 404),
     (UsageError, 400),
@@ -204,13 +207,13 @@ def image(workspace: str, document: str, assistant: Lectern, request: Request, p
 # ---- questions ------------------------------------------------------------------------------------------------
 
 
-@router.post("/api/workspaces/{workspace}/search")
+@router.post("/api/workspaces/{workspace}/search", max_body_size=MAX_JSON_BYTES)
 def search(workspace: str, query: SearchQuery, assistant: Lectern) -> dict[str, Any]:
     hits, timings_ms = assistant.engine(workspace).search(query.question, query.top_k)
     return search_to_json(query.question, hits, timings_ms)
 
 
-@router.post("/api/workspaces/{workspace}/ask")
+@router.post("/api/workspaces/{workspace}/ask", max_body_size=MAX_ASKED_BYTES)
 async def ask(workspace: str, query: Question, assistant: Lectern) -> StreamingResponse:
     await run_in_threadpool(assistant.workspace, workspace)
     if query.session:  # told now, with its status, if it has been deleted
@@ -231,7 +234,7 @@ async def ask(workspace: str, query: Question, assistant: Lectern) -> StreamingR
     )
 
 
-@router.post("/api/workspaces/{workspace}/speak")
+@router.post("/api/workspaces/{workspace}/speak", max_body_size=MAX_JSON_BYTES)
 async def speak(workspace: str, spoken: SpokenAnswer, assistant: Lectern) -> StreamingResponse:
     return json_lines(lambda: speech.read_aloud(assistant, spoken.answer, spoken.to_citations()))
 

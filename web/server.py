@@ -33,6 +33,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     from web.accounts.middleware import AccountsMiddleware
     from web.accounts.routes import router as accounts_router
     from web.api import add_error_answers, router
+    from web.connections import PatientBodies
     from web.examples import EXAMPLE
     from web.fair_queue import FairQueue, Lanes
     from web.guard import Guard
@@ -78,6 +79,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
         assistant.answer_listeners.append(partial(record_answer, tracer))
     app.add_middleware(FairQueue, lanes=lanes, waited=metrics.waited)
     app.add_middleware(AccountsMiddleware, accounts=accounts)
+    app.add_middleware(PatientBodies, timeout_s=assistant.settings.server.body_timeout_s)
     app.add_middleware(Guard, local_only=local_only)
     app.add_middleware(CountRequests, metrics=metrics)
     app.add_middleware(Observed, tracer=tracer)  # the last one added is the first one asked
@@ -137,6 +139,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     listener = listen(host, port)
     import uvicorn
 
+    from web.connections import MAX_HEADER_BYTES, patient_protocol
     from web.observe import set_up_server_logging
     from web.wiring import build
 
@@ -152,7 +155,17 @@ def serve(settings: Settings, host: str, port: int) -> None:
     # With a login a proxy on this computer may hand requests on under the name that the outside knows.
     local_only = is_local_address(host) and accounts is None
     app = build_app(build(settings), local_only=local_only, accounts=accounts)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, access_log=False, ws_max_size=2**20)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        access_log=False,
+        server_header=False,
+        http=patient_protocol(settings.server.header_timeout_s),
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        limit_concurrency=settings.server.max_connections,
+        ws_max_size=2**20,
+    )
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
     gc.freeze()  # or the collection at exit walks through every model, which takes seconds

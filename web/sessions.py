@@ -31,9 +31,10 @@ from memory.types import Memory, SessionInfo, Turn
 from rag.extractive import NOTHING_FOUND
 from web.schemas import Request
 from web.speech import Sheets, understood_json
+from web.v1.bounded import BoundedRoute
 from web.wiring import Assistant
 
-router = APIRouter(prefix="/api/workspaces/{workspace}")
+router = APIRouter(prefix="/api/workspaces/{workspace}", route_class=BoundedRoute)
 
 EXCERPT = 160  # characters of an answer shown where it was found
 

@@ -32,8 +32,9 @@ from web.accounts.keys import PER_MINUTE, Key
 from web.accounts.login_page import ACCOUNTS_PAGE, PAGE_POLICY, login_page
 from web.accounts.middleware import refusal_answer
 from web.accounts.users import User
+from web.v1.bounded import BoundedRoute
 
-router = APIRouter()
+router = APIRouter(route_class=BoundedRoute)
 
 _FORM_BYTES = 16 * 1024
 
