@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 VECTOR_RELOAD_SHARE = 0.05  # of the time may go into reading vectors while a workspace is being embedded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexedDocument:
     """A document as the index knows it."""
 

@@ -13,13 +13,17 @@ and initials ("JNJ") are recognised. A question that names no document gets no l
 from __future__ import annotations
 
 import re
+import sys
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+Documents: TypeAlias = "array[int]"  # numbers of documents, 4 bytes each
 HEAD_CHARS = 1500  # of the first page: what a title page says
 
 _FORMS = (  # kind of report, how names and questions write it
@@ -50,7 +54,7 @@ _STOP = frozenset(_STOP_WORDS.split())
 _ORDINAL = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Period:
     """Years, quarters and kinds of report that a name or a question mentions."""
 
@@ -87,7 +91,7 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("s") and not word.endswith("ss") else word
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DocumentProfile:
     """By what a document is known: words of its name, of its title and of its first page; its period."""
 
@@ -131,7 +135,8 @@ def _words(text: str) -> tuple[str, ...]:
         found.append(_bare(word))
         if len(parts) > 1 and all(len(part) > 1 for part in parts):
             found += parts
-    return tuple(dict.fromkeys(w for w in found if w and w not in _STOP and not (w.isdigit() and len(w) > 4)))
+    kept = (w for w in found if w and w not in _STOP and not (w.isdigit() and len(w) > 4))
+    return tuple(dict.fromkeys(map(sys.intern, kept)))  # documents share most words: 100,000 keep one copy of each
 
 
 def _initials(text: str) -> str:
@@ -153,25 +158,27 @@ class DocumentPrior:
 
     def __init__(self, profiles: Sequence[DocumentProfile]) -> None:
         self.profiles = list(profiles)
-        self._lists: list[dict[str, list[int]]] = []  # name, title, head: word -> documents
+        self._lists: list[dict[str, Documents]] = []  # name, title, head: word -> documents
         for field in ("name_words", "title_words", "head_words"):
-            lists: dict[str, list[int]] = defaultdict(list)
+            lists: dict[str, Documents] = defaultdict(lambda: array("i"))
             for i, profile in enumerate(self.profiles):
                 for word in getattr(profile, field):
                     lists[word].append(i)
             self._lists.append(dict(lists))
         self._sorted_names = sorted(self._lists[0])
-        self._initials: dict[str, list[int]] = defaultdict(list)
+        self._initials: dict[str, Documents] = defaultdict(lambda: array("i"))
         for i, profile in enumerate(self.profiles):
             for initials in profile.initials:
                 self._initials[initials].append(i)
-        self._years = np.asarray([max(p.period.years, default=0) for p in self.profiles], np.int32)
-        self._any_period = any(p.period.years or p.period.forms for p in self.profiles)
+        numbers: dict[Period, int] = {}
+        self._period_of = np.array([numbers.setdefault(p.period, len(numbers)) for p in self.profiles], np.int32)
+        self._periods = list(numbers)
+        self._any_period = any(period.years or period.forms for period in self._periods)
 
     def __len__(self) -> int:
         return len(self.profiles)
 
-    def _idf(self, documents: Sequence[int]) -> float:
+    def _idf(self, documents: Documents) -> float:
         """1 for a word of one document, small for a word of all: even then years and quarters may tell them apart."""
         n = len(self.profiles)
         return float(np.log((n + 1) / len(documents)) / np.log(n + 1))
@@ -183,7 +190,7 @@ class DocumentPrior:
         if n < 2:
             return DocumentMatch(total, frozenset())
         period, rest = read_period(question)
-        found: dict[int, dict[str, float]] = defaultdict(dict)  # document -> word matched -> weight
+        found: dict[str, np.ndarray] = {}  # word matched -> (documents,) weights
         named: set[str] = set()
         surest = 0.0
         for gram, parts, is_name_like in _grams(rest):
@@ -192,12 +199,13 @@ class DocumentPrior:
                 if quality >= 0.5:
                     named.update(parts)
                 surest = max(surest, quality if is_name_like else 0.0)
-                for document in documents:
-                    for part in parts:  # a glued match counts once for each of its words
-                        share = weight / len(parts) * min(len(parts), 1.0 + 0.5 * (len(parts) - 1))
-                        found[document][part] = max(found[document].get(part, 0.0), share)
-        for document, words in found.items():
-            total[document] = sum(words.values())
+                rows = np.asarray(documents, np.int32)
+                share = weight / max(len(parts), 1) * min(len(parts), 1.0 + 0.5 * (len(parts) - 1))
+                for part in parts:  # a glued match counts once for each of its words
+                    weights = found.setdefault(part, np.zeros(n, np.float32))
+                    weights[rows] = np.maximum(weights[rows], share)
+        for weights in found.values():
+            total += weights
         best = float(total.max())
         if best <= 0.0:
             return DocumentMatch(total, frozenset())
@@ -206,14 +214,13 @@ class DocumentPrior:
         sure = min(1.0, max(best, surest))
         score = np.where(total > 0, (total / best) ** 2, 0.0) * sure
         if self._any_period and (period.years or period.quarters or period.forms):
-            alive = np.flatnonzero(score > 0)
-            for i in alive:
-                score[i] *= 0.4 + 0.6 * _period_fit(period, self.profiles[i].period)
+            fits = np.array([_period_fit(period, has) for has in self._periods])
+            score = score * (0.4 + 0.6 * fits[self._period_of])
         return DocumentMatch(score.astype(np.float32), frozenset(named))
 
-    def _lookups(self, gram: str, size: int, is_name_like: bool) -> list[tuple[list[int], float]]:
+    def _lookups(self, gram: str, size: int, is_name_like: bool) -> list[tuple[Documents, float]]:
         names, titles, heads = self._lists
-        results: list[tuple[list[int], float]] = []
+        results: list[tuple[Documents, float]] = []
         strength = 1.0 if is_name_like else 0.75  # "Force" the article, or any force
         for word in dict.fromkeys((gram, _singular(gram))):
             if word in names:
@@ -226,7 +233,7 @@ class DocumentPrior:
                 words, coverage = by_length
                 quality = 0.9 if is_name_like and (size > 1 or coverage >= 0.25) else 0.8 if coverage >= 0.75 else 0.0
                 if quality:
-                    results.append((sorted({i for word in words for i in names[word]}), quality))
+                    results.append((array("i", sorted({i for word in words for i in names[word]})), quality))
         if size == 1 and is_name_like and not results and 2 <= len(gram) <= 5:
             short = re.sub(r"^(\w)n(\w)$", r"\1\2", gram)  # JnJ, PnG
             if short in self._initials:

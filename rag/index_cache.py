@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ def _header(version: int, embedder: str) -> dict[str, Any]:
 def _document(entry: dict[str, Any]) -> IndexedDocument:
     profile = entry["profile"]
     period = Period(**{key: tuple(value) for key, value in profile.pop("period").items()})
-    words: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in profile.items()}
+    words: dict[str, Any] = {
+        key: tuple(map(sys.intern, value)) if isinstance(value, list) else value for key, value in profile.items()
+    }
     return IndexedDocument(entry["document_id"], entry["name"], DocumentProfile(**words, period=period), entry["pages"])
 
 
