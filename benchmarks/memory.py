@@ -11,8 +11,8 @@
           section's title, among the answers of all dialogues. Those for fitting memory/referents.py are left out.
           Ours knows the article's title, as a talk knows the titles of what it cited; "untitled" has to do without,
           and most of these dialogues never say what they are about
- script   thirty turns over one document; facts stated in turn 1 asked for in turn 30
- scale    recall over many stored turns (hashing embedder, real Chroma), and the time of turn 200 over turn 5
+ script   thirty turns over one document; facts stated in turn 1 asked for in turn 30. And time of turn 200 over turn 5
+ scale    recall over many stored turns (benchmarks/memory_scale.py)
 
 `raw`, `ours` and `gold` go through the same retriever; gap closed = (ours - raw) / (gold - raw).
 """
@@ -37,9 +37,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory_scale import scale
 from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
-from ingest.embedders import Embedder, HashingEmbedder, load_embedder
+from ingest.embedders import Embedder, load_embedder
 from ingest.pipeline import ingest_paths
 from ingest.tokens import query_terms
 from ingest.workspace import Workspace
@@ -243,46 +244,6 @@ def script(source: Path, settings: Settings, short: bool) -> dict:
     return {"facts": len(chosen), "recalled_percent": recalled * share, "answered_percent": answered * share}
 
 
-def scale(folder: Path, count: int) -> dict:
-    """Latency of a recall over `count` stored memories, and what writing them took."""
-    random_words = random.Random(0)
-    words = ["".join(random_words.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(20_000)]
-    weights = [1 / (rank + 10) for rank in range(len(words))]  # Zipf
-
-    def sentence() -> str:
-        return " ".join(random_words.choices(words, weights, k=14))
-
-    with DialogueStore(folder / "scale") as store:
-        embedder = HashingEmbedder(384)
-        memory = LongTermMemory(store, embedder)
-        started = time.process_time()
-        for first in range(0, count, 1000):
-            turns = []
-            for _ in range(min(1000, count - first)):
-                text = sentence()
-                turns.append({"question": text, "understood": text, "answer": "", "said": [Said(text)]})
-            store.append_many(store.create(f"talk {first}").session_id, turns)
-        stored = time.process_time() - started
-        memory.catch_up(batch=1000)
-        indexed = time.process_time() - started - stored
-        questions = [" ".join(m.text.split()[:6]) for m in store.memories(limit=count)[:: max(1, count // 60)]]
-        wanted = [m.memory_id for m in store.memories(limit=count)[:: max(1, count // 60)]]
-        memory.recall(questions[0])
-        wall, cpu, found = [], [], 0
-        for question, memory_id in zip(questions, wanted, strict=True):
-            begun, begun_cpu = time.perf_counter(), time.process_time()
-            found += memory_id in [m.memory_id for m in memory.recall(question, top_k=5)]
-            wall.append((time.perf_counter() - begun) * 1e3)
-            cpu.append((time.process_time() - begun_cpu) * 1e3)
-        memory.close()
-    return {
-        "turns": count, "store_cpu_s": round(stored, 1), "index_cpu_s": round(indexed, 1),
-        "recall_wall_p50_ms": round(float(np.median(wall)), 1),
-        "recall_wall_p95_ms": round(float(np.percentile(wall, 95)), 1),
-        "recall_cpu_p50_ms": round(float(np.median(cpu)), 1), "found_percent": round(100 * found / len(wanted), 1),
-    }  # fmt: skip
-
-
 def late_turns(source: Path, settings: Settings) -> dict:
     """CPU time of turn 200 over turn 5, medians of turns around them, in one talk."""
     with Workspace.open(settings.home, "late") as workspace:
@@ -344,7 +305,7 @@ def run(settings: Settings, data: Path, short: bool, only: Sequence[str], turns:
             note("late turns", late_turns(path, small))
     if "scale" in only:
         with tempfile.TemporaryDirectory() as temporary:
-            note("scale", scale(Path(temporary), 5_000 if short else turns))
+            note("scale", scale(data, Path(temporary), 5_000 if short else turns, embedder))
     if not results:
         raise UsageError(f"{data} holds none of locomo, squad, canard, passages", remedy="Give --data PATH")
     return results

@@ -12,7 +12,7 @@ import sqlite3
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,24 +103,35 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     with translated(path):
         if not create and not path.is_file():
             raise StoreError(f"{path} does not exist", remedy="Ingest a document first: `python -m ingest PATH`")
-        connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+        connection = open_sqlite(path)
         try:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA foreign_keys = ON")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and create:
                 _refuse_lost(path)
-                _lay_out(connection)
+                meta = {"version": "0", "tokenizer": TOKENIZER_VERSION}
+                lay_out(connection, _TABLES, meta, application_id=APPLICATION_ID, version=SCHEMA_VERSION)
             else:
                 _check_version(connection, path, version)
                 if version < SCHEMA_VERSION:
                     _upgrade(connection)
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA cache_size = -16384")  # KiB, per connection
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def open_sqlite(path: Path) -> sqlite3.Connection:
+    """A connection with our guarantees: what is committed stays, what is deleted is overwritten, writers queue up."""
+    connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -16384")  # KiB, per connection
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _refuse_lost(path: Path) -> None:
@@ -130,7 +141,10 @@ def _refuse_lost(path: Path) -> None:
         raise StoreError(f"{path} is empty, although documents were stored", remedy=damage_remedy(path))
 
 
-def _lay_out(connection: sqlite3.Connection) -> None:
+def lay_out(
+    connection: sqlite3.Connection, tables: str, meta: Mapping[str, str], *, application_id: int, version: int
+) -> None:
+    """Make a new database's tables (statements that end in ";" and a line break) and fill its table `meta`."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
     deadline = time.monotonic() + BUSY_MS / 1000
     while True:
@@ -143,13 +157,11 @@ def _lay_out(connection: sqlite3.Connection) -> None:
             time.sleep(0.05)
     with transaction(connection):
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # else another process was quicker
-            for statement in _TABLES.split(";\n"):
+            for statement in tables.split(";\n"):
                 connection.execute(statement)
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [("version", "0"), ("tokenizer", TOKENIZER_VERSION)]
-            )
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            connection.execute(f"PRAGMA application_id = {application_id}")
+            connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from core.errors import StoreError
 from ingest import lexical, schema
+from ingest.connections import Connections
 from ingest.locks import Presence
 from ingest.originals import Originals
 from ingest.text_cache import TextCache
@@ -24,33 +24,17 @@ class WorkspaceConnection:
         self.path = path
         self.database = path / schema.DATABASE
         self.originals = Originals(path / "files")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        self._closed = False
+        self._connections = Connections(partial(schema.connect, self.database, create=True), f"workspace {name}")
         self._presence: Presence | None = None  # from the moment its folder is there
         self._texts = TextCache(_TEXT_CACHE_CHARACTERS)
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-            if self._presence is not None:
-                self._presence.release()
+        self._connections.close()
+        if self._presence is not None:
+            self._presence.release()
 
     def _connection(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is None or self._closed:
-            if self._closed:
-                raise StoreError(f"workspace {self.name} has been closed", remedy="Open it again")
-            connection = schema.connect(self.database, create=True)
-            connection.row_factory = sqlite3.Row
-            with self._lock:
-                self._connections.append(connection)
-            self._local.connection = connection
-        return connection
+        return self._connections.get()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

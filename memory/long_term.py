@@ -21,6 +21,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ SUPERSEDED = -3.0  # one that does not any more
 RECENCY = 0.5  # at age 0, halved every HALF_LIFE_DAYS
 HALF_LIFE_DAYS = 30.0
 CANDIDATES = 60  # from words and from vectors each
+CENTRES = 40  # candidates whose neighbours are looked at, too
 BATCH = 16  # memories embedded together
 NOW = 16  # at most so many are embedded while somebody waits for a recall
 
@@ -172,37 +174,40 @@ class LongTermMemory:
         speaker, terms = self._asked_about(question)
         by_words = dict(self.store.memory_words(terms, CANDIDATES))
         vector, by_meaning, vectors = self._by_meaning(question)
-        found = {
-            m.memory_id: m
-            for m in self.store.memories_by_id([*by_words, *(i for i in by_meaning if i not in by_words)])
-        }
-        around = [m.previous for m in found.values() if m.previous and m.previous not in found]
+
+        def core(memory_id: int) -> float:
+            return by_words.get(memory_id, 0.0) + COSINE * by_meaning.get(memory_id, 0.0)
+
+        # The best of both lists in turn. Neighbours only of the first of them: they cost the most.
+        lists = zip_longest(by_words, list(by_meaning))
+        direct = list(dict.fromkeys(i for pair in lists for i in pair if i is not None))
+        found = {m.memory_id: m for m in self.store.memories_by_id(direct)}
+        centres = [found[i] for i in direct if i in found][:CENTRES]
+        around = [m.previous for m in centres if m.previous and m.previous not in found]
         found.update({m.memory_id: m for m in self.store.memories_by_id(around)})
-        found.update({m.memory_id: m for m in self.store.neighbours(list(found)) if m.memory_id not in found})
-        if session_id:
-            found = {i: m for i, m in found.items() if m.session_id == session_id}
+        after = self.store.neighbours([memory.memory_id for memory in centres])
+        found.update({m.memory_id: m for m in after if m.memory_id not in found})
         if vector is not None and vectors is not None:
             missing = [i for i in found if i not in by_meaning]
             try:
                 by_meaning.update({i: float(row @ vector) for i, row in vectors.get(missing).items()})
             except StoreError as error:
                 log.warning("%s", error)
-        core = {i: by_words.get(i, 0.0) + COSINE * by_meaning.get(i, 0.0) for i in found}
+        if session_id:
+            found = {i: m for i, m in found.items() if m.session_id == session_id}
         following = {m.previous: i for i, m in found.items() if m.previous and m.kind == "turn"}
         asks_time = bool(_ASKS_TIME.search(question))
         today = now or datetime.now(UTC)
-        scored = []
+        scores: dict[int, float] = {}
         for i, memory in found.items():
-            score = core[i]
+            scores[i] = core(i) + _own_merit(memory, speaker, asks_time) + _recency(memory.said_at, today)
             if memory.kind == "turn":
-                score += BEFORE * core.get(memory.previous, 0.0) + AFTER * core.get(following.get(i, 0), 0.0)
-            score += _own_merit(memory, speaker, asks_time) + _recency(memory.said_at, today)
-            scored.append(replace(memory, score=round(score, 3)))
-        scored.sort(key=lambda memory: (-memory.score, -memory.memory_id))
+                scores[i] += BEFORE * core(memory.previous) + AFTER * core(following.get(i, 0))
         pinned = [m for m in self.store.memories(pinned=True) if not session_id or m.session_id == session_id]
-        known = {memory.memory_id: memory for memory in scored}
-        first = {memory.memory_id: known.get(memory.memory_id, memory) for memory in pinned}
-        return [*first.values(), *[memory for memory in scored if memory.memory_id not in first][:top_k]]
+        first = {memory.memory_id: memory for memory in pinned}
+        best = sorted((i for i in found if i not in first), key=lambda i: (-scores[i], -i))[:top_k]
+        chosen = [*first.values(), *(found[i] for i in best)]
+        return [replace(memory, score=round(scores.get(memory.memory_id, 0.0), 3)) for memory in chosen]
 
     def _by_meaning(self, question: str) -> tuple[np.ndarray | None, dict[int, float], ChromaVectors | None]:
         if self.embedder is None:

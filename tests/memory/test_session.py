@@ -20,7 +20,8 @@ from core.settings import Settings, load_settings
 from ingest.pipeline import ingest_paths
 from ingest.workspace import Workspace
 from memory.conversation import heard_details
-from memory.dialogue_store import DATABASE, DialogueStore
+from memory.dialogue_database import DATABASE
+from memory.dialogue_store import DialogueStore
 from memory.evidence import with_evidence
 from memory.export import export_json, export_markdown
 from memory.packing import pack_history
