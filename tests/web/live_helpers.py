@@ -1,4 +1,4 @@
-"""For tests of live conversation: a server that says what the test tells it to, a network that can be cut, tapped sound."""
+"""For tests of live conversation: a server that says what the test tells it to, and a network that can be cut."""
 
 from __future__ import annotations
 
@@ -51,7 +51,13 @@ class ScriptedServer:
                     self.events, self.chunks = [], []
                     self.samples = np.zeros(0, np.int16)
                 self._connection = connection
-                welcome = {"type": "welcome", "protocol": 1, "session": self.session, "resumed": resumed, "missed": False}
+                welcome = {
+                    "type": "welcome",
+                    "protocol": 1,
+                    "session": self.session,
+                    "resumed": resumed,
+                    "missed": False,
+                }
                 welcome |= {"next_sample": len(self.samples), "conversation": "", "mode": hello["mode"], "rate": 1.0}
                 welcome |= {"ready": True, "recogniser": "none", "voice": "none", "sample_rate": RATE, "limits": {}}
                 connection.send(json.dumps(welcome))
@@ -92,7 +98,9 @@ class ScriptedServer:
             with contextlib.suppress(ConnectionClosed, OSError, AttributeError):
                 self._connection.send(json.dumps(event))  # type: ignore[union-attr]
 
-    def speak(self, speech: int, seconds: float, *, first: int = 0, last: bool = True, sentence: int = 0, rate: int = RATE) -> None:
+    def speak(
+        self, speech: int, seconds: float, *, first: int = 0, last: bool = True, sentence: int = 0, rate: int = RATE
+    ) -> None:
         """A tone of 440 Hz in chunks of 0.25 s, from chunk `first` on."""
         size = rate // 4
         count = round(seconds * 4)
@@ -111,7 +119,9 @@ class ScriptedServer:
         with self._changed:
             deadline = time.monotonic() + timeout
             while not (found := what()):
-                assert self._changed.wait(deadline - time.monotonic()), f"nothing of the kind came: {self.messages[-5:]}"
+                assert self._changed.wait(deadline - time.monotonic()), (
+                    f"nothing of the kind came: {self.messages[-5:]}"
+                )
             return found
 
     def message(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -181,55 +191,12 @@ class Network:
         self._listener.close()
 
 
-# Hears what the loudspeaker and the microphone get, in blocks of 10 ms with their time on the audio clock (s).
-TAP = """
-(() => {
-  const source = `registerProcessor("tap", class extends AudioWorkletProcessor {
-    constructor() { super(); this.block = Math.round(sampleRate / 100); this.sums = [0, 0]; this.count = 0; this.sent = []; }
-    process(inputs) {
-      for (let i = 0; i < 128; i += 1) {
-        for (const k of [0, 1]) { const sample = inputs[k][0]?.[i] ?? 0; this.sums[k] += sample * sample; }
-        this.count += 1;
-        if (this.count < this.block) continue;
-        this.sent.push([currentTime + i / sampleRate - 0.01, Math.sqrt(this.sums[0] / this.count), Math.sqrt(this.sums[1] / this.count)]);
-        this.sums = [0, 0]; this.count = 0;
-      }
-      if (this.sent.length >= 10) { this.port.postMessage(this.sent); this.sent = []; }
-      return true;
-    }
-  });`;
-  const module = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  window.tapped = []; // [time, rms of the loudspeaker, rms of the microphone]
-  window.contexts = [];
-  const taps = new WeakMap();
-  const connect = AudioNode.prototype.connect;
-  const tapOf = (context) => {
-    if (!taps.has(context)) {
-      window.contexts.push(context);
-      taps.set(context, context.audioWorklet.addModule(module).then(() => {
-        const tap = new AudioWorkletNode(context, "tap", { numberOfInputs: 2, numberOfOutputs: 1 });
-        tap.port.onmessage = ({ data }) => window.tapped.push(...data);
-        connect.call(tap, context.destination); // silent; unconnected nodes are not run
-        return tap;
-      }));
-    }
-    return taps.get(context);
-  };
-  AudioNode.prototype.connect = function (to, ...rest) {
-    if (to instanceof AudioDestinationNode) tapOf(this.context).then((tap) => connect.call(this, tap, 0, 0));
-    return connect.call(this, to, ...rest);
-  };
-  const fromStream = AudioContext.prototype.createMediaStreamSource;
-  AudioContext.prototype.createMediaStreamSource = function (stream) {
-    const node = fromStream.call(this, stream);
-    tapOf(this).then((tap) => connect.call(node, tap, 0, 1));
-    return node;
-  };
-  const getUserMedia = navigator.mediaDevices?.getUserMedia;
-  window.wanted = [];
-  if (getUserMedia) navigator.mediaDevices.getUserMedia = function (constraints) {
-    window.wanted.push(constraints);
-    return getUserMedia.call(this, constraints);
-  };
-})();
+# What the page asks of the microphone.
+WANTED = """
+window.wanted = [];
+const getUserMedia = navigator.mediaDevices?.getUserMedia;
+if (getUserMedia) navigator.mediaDevices.getUserMedia = function (constraints) {
+  window.wanted.push(constraints);
+  return getUserMedia.call(this, constraints);
+};
 """

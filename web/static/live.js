@@ -50,19 +50,20 @@ export function mountLive(host) {
     mine.context = new AudioContext({ latencyHint: "interactive" });
     mine.context.resume();
     mine.context.addEventListener("statechange", draw);
-    mine.speaker = new Speaker({ context: mine.context, report, on: { begun, sentence, held: silentNow, cancelled, ended } });
+    mine.speaker = new Speaker({ context: mine.context, report, on: { begun, sentence, held: silentNow, resumed: soundsAgain, cancelled, ended } });
     mine.microphone = new Microphone({ context: mine.context, size: FRAME, onFrame, onLost: lost });
     draw();
     try {
       await mine.speaker.open();
       await mine.microphone.open();
     } catch (problem) {
-      if (on === mine) end();
-      if (!(problem instanceof Problem)) throw problem;
-      bar.tell(problem, () => start());
+      if (on !== mine) return; // ended meanwhile, which breaks off what was being opened
+      end();
+      if (!(problem instanceof Problem)) console.error(problem);
+      bar.tell(problem instanceof Problem ? problem : new Problem("The live conversation could not be started.", "Reload the page; typing works either way."), () => start());
       return;
     }
-    if (on !== mine) { // ended meanwhile
+    if (on !== mine) {
       mine.microphone.close();
       return;
     }
@@ -364,6 +365,11 @@ export function mountLive(host) {
   function silentNow(speech, { at }) {
     const known = measure.speeches.get(speech);
     if (known) known.silent = at;
+  }
+
+  function soundsAgain(speech) {
+    const known = measure.speeches.get(speech);
+    if (known) known.silent = null;
   }
 
   function cancelled(speech, { at }) {

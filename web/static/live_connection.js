@@ -32,8 +32,9 @@ export class Connection {
     this.captured = 0; // samples so far: the position of the next one
     this.next = 0; // the first sample that has not been sent
     this.ring = []; // {start, frame}
-    this.outbox = []; // {sample, message, sent, wait, at}: in order between the frames
+    this.outbox = []; // {sample, message, sent (on which connection), wait, at}: in order between the frames
     this.tries = 0;
+    this.connections = 0;
     this.welcomed = false;
     this.ever = false;
     this.ended = false;
@@ -84,6 +85,7 @@ export class Connection {
 
   greet(welcome) {
     this.tries = 0;
+    this.connections += 1;
     const again = this.ever;
     this.ever = this.welcomed = true;
     const resumed = welcome.resumed && welcome.session === this.session;
@@ -106,7 +108,7 @@ export class Connection {
       this.outbox = this.outbox.filter(({ sample, sent, wait, at }) => !sent || wait || (sample >= this.next && at > recent));
     }
     this.session = welcome.session;
-    for (const each of this.outbox) if (!each.wait) each.sent = false;
+    for (const each of this.outbox) if (!each.wait) each.sent = 0;
     this.replayed = Math.floor(Math.random() * 1e9);
     this.onWelcome(welcome, { resumed, again });
     this.onStatus("open");
@@ -129,7 +131,7 @@ export class Connection {
   // A message that keeps its place between the frames and is not lost with a connection.
   say(message) {
     const wait = message.type === "ask" || message.type === "correct"; // for its transcript
-    this.outbox.push({ sample: this.captured, message, sent: false, wait, at: performance.now() });
+    this.outbox.push({ sample: this.captured, message, sent: 0, wait, at: performance.now() });
     this.pump();
   }
 
@@ -160,7 +162,7 @@ export class Connection {
   pass(sample) {
     for (const each of this.outbox) {
       if (each.sent || each.sample > sample) continue;
-      each.sent = true;
+      each.sent = this.connections;
       this.write(each.message);
     }
     this.outbox = this.outbox.filter(({ sample: place, sent, wait }) => !sent || wait || place > this.captured - RING_S * RATE);
@@ -168,7 +170,11 @@ export class Connection {
 
   // Questions whose transcript did not come although everything missed has been sent: the server never had them.
   sendAgain() {
-    for (const { message, sent } of this.outbox) if (sent && (message.type === "ask" || message.type === "correct")) this.write(message);
+    for (const each of this.outbox) {
+      if (!each.wait || !each.sent || each.sent === this.connections) continue;
+      each.sent = this.connections;
+      this.write(each.message);
+    }
   }
 
   settled({ corrects }) {

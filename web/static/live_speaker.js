@@ -1,7 +1,8 @@
 // The loudspeaker of a live conversation: what it plays, and exactly how far it has got.
 
 export class Speaker {
-  // on: {begun, sentence, held, ended}(speech, {samples, sentence, at}); at: when it sounds, ms of performance.now().
+  // on: {begun, sentence, held, resumed, cancelled, ended}(speech, {samples, sentence, at}); at: when it sounds, ms of
+  // performance.now().
   // report(speech, samples, playing): how much of a speech has sounded, in its own samples.
   constructor({ context, on, report }) {
     Object.assign(this, { context, on, report });
@@ -36,6 +37,8 @@ export class Speaker {
     const chunk = view.getUint32(8, true);
     const known = this.have && (speech < this.have.speech || (speech === this.have.speech && chunk <= this.have.chunk));
     if (known || speech <= this.cancelled) return;
+    // A browser that waits for a click plays nothing: the server must not believe that it is being heard.
+    if (speech !== this.have?.speech && this.context.state !== "running") this.report(speech, view.getUint32(16, true), false);
     this.have = { speech, chunk };
     const samples = new Float32Array((buffer.byteLength - 20) >> 1);
     for (let i = 0; i < samples.length; i += 1) samples[i] = view.getInt16(20 + 2 * i, true) / 32768;

@@ -1,0 +1,613 @@
+"""Live conversation in a real browser: with a server that the test scripts, and with the real one and real speech."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import urllib.request
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_helpers import RATE, WANTED, Network, ScriptedServer
+from test_page import _CONTRAST, _WIDE, READABLE
+
+from benchmarks._talking_page import TAP
+
+pytestmark = pytest.mark.browser
+
+FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+LOUD = 0.02  # RMS of a block that sounds
+QUESTION = "How long is the notice period of the mill house?"
+NOTICE = (
+    "The notice period of the mill house is eleven weeks, and the letter has to reach the landlord on a working day "
+    "before noon, signed by every person who lives in the house, together with all seven keys of the doors and gates"
+)
+TEXT = "The notice period is eleven weeks [1]. It begins on a Monday [2]."
+SPY = """
+window.frames_sent = [];
+let sockets = 0;
+const Native = WebSocket;
+window.WebSocket = class extends Native {
+  constructor(...rest) { super(...rest); this.number = sockets; sockets += 1; }
+  send(data) {
+    if (typeof data !== "string") window.frames_sent.push([this.number, [...data].join()]);
+    super.send(data);
+  }
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def network(server: Any) -> Iterator[Network]:
+    network = Network(server.url)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def scripted(network: Network) -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    network.live = scripted.address
+    yield scripted
+    network.live = None
+    scripted.close()
+
+
+@pytest.fixture(scope="module")
+def talkative(launch_chromium: Callable[..., Any]) -> Any:
+    """A browser whose microphone beeps."""
+    return launch_chromium(*FAKE_MICROPHONE)
+
+
+@pytest.fixture
+def open_page(
+    server: Any, network: Network, talkative: Any, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Any]]:
+    """Open the page through the network that can be cut, in a workspace of the test's own. Fails on script errors."""
+    contexts: list[Any] = []
+    faults: list[str] = []
+    own = request.node.name.removeprefix("test_").partition("[")[0][:60].replace("_", "-")
+
+    def open_one(
+        *scripts: str,
+        browser: Any = None,
+        document: Path | None = None,
+        width: int = 1280,
+        permissions: tuple[str, ...] = ("microphone",),
+    ) -> Any:
+        create = urllib.request.Request(f"{server.url}/api/workspaces/{own}", method="PUT")
+        urllib.request.urlopen(create).close()
+        context = (browser or talkative).new_context(
+            viewport={"width": width, "height": 800}, permissions=list(permissions)
+        )
+        contexts.append(context)
+        context.add_init_script(f"localStorage.setItem('lectern.workspace', {own!r})")
+        for script in (TAP, WANTED, *scripts):
+            context.add_init_script(script)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+        page.goto(network.url)
+        page.wait_for_selector(".lec-welcome-title")
+        if document is not None:
+            page.set_input_files("#lec-file", str(document))
+            page.wait_for_selector(f".lec-document:is({READABLE})")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def talk(page: Any, scripted: ScriptedServer) -> None:
+    page.click(".lec-live-start")
+    scripted.wait(lambda: scripted.hellos)
+    scripted.say("state", state="listening")
+    page.wait_for_selector("[data-state=listening]")
+
+
+def hear(scripted: ScriptedServer, turn: int, text: str, **fields: Any) -> None:
+    """The events of a question up to its transcript."""
+    scripted.say("hearing", turn=turn, start_sample=512)
+    scripted.say(
+        "end_of_turn",
+        turn=turn,
+        start_sample=512,
+        speech_end_sample=1024,
+        decided_sample=2048,
+        waited_ms=64,
+        reason="complete",
+    )
+    scripted.say(
+        "transcript", turn=turn, text=text, **{"typed": False, "corrects": 0, "joins": 0, "hypotheses": [], **fields}
+    )
+
+
+def answer(scripted: ScriptedServer, turn: int, text: str = TEXT) -> None:
+    cited = {
+        "document": "lease.pdf",
+        "page": 1,
+        "quote": "?",
+        "start": 0,
+        "end": 1,
+        "boxes": [],
+        "verified": True,
+        "sheets": True,
+    }
+    citations = [{**cited, "n": n} for n in (1, 2)]
+    scripted.say("text", turn=turn, text=text)
+    for citation in citations:
+        scripted.say("citation", turn=turn, citation=citation)
+    finished = {"question": "?", "answer": text, "refused": False, "citations": citations, "model": "extractive"}
+    scripted.say("answer", turn=turn, answer=finished)
+
+
+def speak(scripted: ScriptedServer, speech: int, turn: int, seconds: float = 1.0) -> None:
+    """Two sentences of a tone each, which last `seconds`."""
+    scripted.say("speech", speech=speech, turn=turn, sample_rate=RATE, of="answer")
+    scripted.say("state", state="speaking")
+    chunks = round(seconds * 4)
+    for sentence, text in enumerate(re.findall(r"[^.]+\.", TEXT)):
+        start = sentence * chunks * RATE // 4
+        scripted.say(
+            "sentence",
+            speech=speech,
+            turn=turn,
+            sentence=sentence,
+            chunk=sentence * chunks,
+            start=start,
+            text=text.strip(),
+            citations=[sentence + 1],
+        )
+        scripted.speak(speech, seconds, first=sentence * chunks, last=sentence == 1, sentence=sentence)
+    scripted.say("speech_end", speech=speech, chunks=2 * chunks, samples=2 * chunks * RATE // 4)
+
+
+def go_on(page: Any) -> None:
+    """After a reload: browsers may wait for a click before they let a page make sound."""
+    page.wait_for_selector("[data-state]:not([data-state=asking]):not([data-state=connecting])")
+    if page.get_attribute(".lec-live", "data-state") == "blocked":
+        page.get_by_role("button", name="Go on", exact=True).click()
+
+
+def loud_seconds(page: Any) -> float:
+    """How long the loudspeaker has sounded so far."""
+    return sum(loudness > LOUD for _, loudness, _ in page.evaluate("window.tapped")) / 100
+
+
+def marked(page: Any) -> str:
+    return page.evaluate("[...(CSS.highlights.get('lec-spoken') ?? [])].map(String).join('')")
+
+
+# ---- with a scripted server -----------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_shown_as_it_happens_and_marked_while_it_is_spoken(
+    open_page: Callable[..., Any], scripted: ScriptedServer
+) -> None:
+    page = open_page()
+    talk(page, scripted)
+    assert page.evaluate("window.wanted")[0]["audio"] == {
+        "channelCount": 1, "echoCancellation": True, "noiseSuppression": True, "autoGainControl": True,
+    }  # fmt: skip
+    hello = scripted.hellos[0]
+    assert (hello["type"], hello["mode"], hello["speak"]) == ("hello", "hands_free", True)
+    scripted.wait(lambda: len(scripted.samples) >= 4 * 512)
+
+    scripted.say("hearing", turn=1, start_sample=512)
+    scripted.say("state", state="hearing")
+    scripted.say("partial", turn=1, text="how long is the no", stable=15)
+    hit = {
+        "document": "lease.pdf",
+        "page": 7,
+        "quote": "three months",
+        "start": 0,
+        "end": 1,
+        "boxes": [],
+        "sheets": True,
+    }
+    scripted.say("looking", turn=1, question="how long", hits=[hit])
+    page.wait_for_selector("[data-state=hearing]")
+    page.wait_for_selector(".lec-looking")
+    assert page.inner_text(".lec-asked") == "how long is the no"
+    assert page.inner_text(".lec-unsure") == " no"
+    assert page.inner_text(".lec-looking").split() == ["lease.pdf", "p.", "7"]
+    assert page.get_attribute(".lec-turn", "aria-busy") == "true"  # screen readers wait for the final words
+
+    scripted.say(
+        "end_of_turn",
+        turn=1,
+        start_sample=512,
+        speech_end_sample=1024,
+        decided_sample=2048,
+        waited_ms=64,
+        reason="complete",
+    )
+    scripted.say("state", state="thinking")
+    scripted.say("busy", turn=1, waiting_for="answer", position=3)
+    page.wait_for_selector("text=Busy: 3 before you.")
+    scripted.say("transcript", turn=1, text=QUESTION, typed=False, corrects=0, joins=0, hypotheses=[])
+    scripted.say("busy", turn=1, waiting_for="answer", position=0)
+    answer(scripted, 1)
+    page.wait_for_selector(".lec-answer-foot")
+    assert page.inner_text(".lec-asked") == QUESTION
+    assert page.locator(".lec-looking").count() == 0
+
+    speak(scripted, 1, 1)
+    page.wait_for_selector("[data-state=speaking]")
+    page.wait_for_function("document.body.classList.contains('lec-speaking')")
+    assert marked(page) == "The notice period is eleven weeks 1."
+    page.wait_for_function("[...CSS.highlights.get('lec-spoken') ?? []].join('').startsWith('It begins')")
+    first = scripted.message("first_played", speech=1)
+    assert first["turn"] == 1
+    assert first["after_speech_end_ms"] - first["after_decision_ms"] == pytest.approx(1024 / 16, abs=15)
+    assert scripted.message("played", speech=1, playing=False)["samples"] == 2 * RATE
+    assert loud_seconds(page) == pytest.approx(2, abs=0.1)  # every sample once, without a gap
+    assert marked(page) == ""
+
+    scripted.say("state", state="listening")
+    times = {
+        "decided": 420.1,
+        "transcript": 421.9,
+        "first_hit": 425.0,
+        "first_text": 440.2,
+        "first_audio": 472.8,
+        "played": 512.4,
+    }
+    scripted.say(
+        "latency",
+        turn=1,
+        speech_s=1.0,
+        typed=False,
+        reason="complete",
+        speculation="kept",
+        after_speech_end_ms=times,
+        queued_ms=0,
+        stopped_ms=None,
+    )
+    page.wait_for_selector(".lec-latency")
+    assert page.locator(".lec-latency").get_attribute("open") is None
+    page.click(".lec-latency summary")
+    assert page.inner_text(".lec-latency tbody tr").split() == [
+        "1",
+        "420",
+        "ms",
+        "422",
+        "ms",
+        "425",
+        "ms",
+        "440",
+        "ms",
+        "473",
+        "ms",
+        "512",
+        "ms",
+    ]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as JSON").click()
+    assert json.loads(Path(download.value.path()).read_text())[0]["after_speech_end_ms"] == times
+
+
+def test_an_interruption_ducks_holds_resumes_and_cancels(
+    open_page: Callable[..., Any], scripted: ScriptedServer
+) -> None:
+    """The tone is lowered, then silent with its place kept; after a "mhm" it goes on; cancelled, nothing more comes."""
+    page = open_page()
+    talk(page, scripted)
+    hear(scripted, 1, QUESTION)
+    answer(scripted, 1)
+    speak(scripted, 1, 1, seconds=4)
+    page.wait_for_function("window.tapped.at(-1)?.[1] > 0.25")
+    scripted.say("duck", speech=1)
+    page.wait_for_function("window.tapped.at(-1)[1] < 0.06 && window.tapped.at(-1)[1] > 0.02")
+    scripted.say("hold", speech=1)
+    held = scripted.message("played", speech=1, playing=False)["samples"]
+    page.wait_for_function("window.tapped.at(-1)[1] === 0")
+    scripted.say("resume", speech=1)
+    page.wait_for_function("window.tapped.at(-1)[1] > 0.25")
+    again = scripted.wait(
+        lambda: next((m for m in reversed(scripted.messages) if m["type"] == "played" and m["playing"]), None)
+    )
+    assert abs(again["samples"] - held) < RATE  # from where it was held, not from the start
+
+    scripted.wait(lambda: len(scripted.samples) > 30 * 512)
+    start = len(scripted.samples) - 512
+    scripted.say("hearing", turn=2, start_sample=start)
+    scripted.say("cancel", speech=1, reason="barge_in")
+    scripted.say("heard", turn=1, text="The notice period is", complete=False)
+    scripted.message("stopped", speech=1)
+    page.wait_for_function("window.tapped.at(-1)[1] === 0")
+    before = loud_seconds(page)
+    assert before < 7  # of 8 s that had been sent
+    scripted.speak(1, 1, first=32)  # crossed the flush on its way
+    scripted.say("not_a_turn", turn=2, reason="noise", text="")
+    page.wait_for_function("document.querySelectorAll('.lec-turn').length === 1")
+    page.wait_for_timeout(300)
+    assert loud_seconds(page) == before
+    assert "Interrupted" in page.inner_text(".lec-answer")
+    assert page.locator(".lec-answer-text").all_inner_texts() == ["The notice period is"]
+
+    speak(scripted, 2, 1, seconds=1)  # the next speech is not affected
+    page.wait_for_function("window.tapped.at(-1)[1] > 0.25")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    scripted.message("command", name="stop")
+    page.wait_for_function("window.tapped.at(-1)[1] === 0")
+
+
+def test_what_was_heard_can_be_corrected_typed_and_commanded(
+    open_page: Callable[..., Any], scripted: ScriptedServer
+) -> None:
+    page = open_page()
+    talk(page, scripted)
+    hear(
+        scripted,
+        1,
+        "How long is the no dice period",
+        hypotheses=["How long is the no dice period", "How long is the notice period"],
+    )
+    answer(scripted, 1)
+    page.click("button[aria-label='Correct what I heard']")
+    page.keyboard.press("Escape")
+    assert page.inner_text(".lec-asked") == "How long is the no dice period"
+    page.click("button[aria-label='Correct what I heard']")
+    page.get_by_role("button", name="How long is the notice period").click()
+    assert scripted.message("correct")["text"] == "How long is the notice period"
+    assert scripted.message("correct")["turn"] == 1
+    scripted.say(
+        "transcript", turn=2, text="How long is the notice period", typed=True, corrects=1, joins=0, hypotheses=[]
+    )
+    answer(scripted, 2)
+    page.wait_for_selector(".lec-turn[data-live='2'] .lec-answer-foot")
+    assert page.locator(".lec-turn").count() == 1  # in place of what was misheard
+
+    page.fill("#lec-question", "And who signs?")
+    page.keyboard.press("Enter")
+    assert scripted.message("ask")["text"] == "And who signs?"
+    scripted.say("transcript", turn=3, text="And who signs?", typed=True, corrects=0, joins=0, hypotheses=[])
+    speak(scripted, 1, 3, seconds=0.5)
+    assert scripted.message("first_played", turn=3)["after_speech_end_ms"] > 0  # since it was sent
+
+    page.click(".lec-live-commands summary")
+    page.get_by_role("button", name="Slower").click()
+    scripted.message("command", name="slower")
+    scripted.say("recognised", turn=4, command="slower", done=True)
+    page.click("button[aria-label='Speak answers']")
+    assert scripted.message("speak")["on"] is False
+    page.click(".lec-live-start")
+    scripted.message("bye")
+    assert page.locator(".lec-live").is_hidden()
+
+
+def test_push_to_talk_sends_only_while_the_button_or_space_is_held(
+    open_page: Callable[..., Any], scripted: ScriptedServer
+) -> None:
+    page = open_page(width=390)
+    talk(page, scripted)
+    scripted.wait(lambda: len(scripted.samples) > 0)
+    page.get_by_role("button", name="Hold to talk").first.click()
+    scripted.message("mode", mode="push_to_talk")
+    sent = len(scripted.samples)
+    page.wait_for_timeout(300)
+    assert len(scripted.samples) == sent
+
+    page.hover(".lec-talk")
+    page.mouse.down()
+    scripted.message("talk", down=True)
+    page.wait_for_selector("[data-state=hearing]")
+    scripted.wait(lambda: len(scripted.samples) > sent + 10 * 512)
+    page.mouse.up()
+    up = scripted.message("talk", down=False)
+    assert up["sample"] == len(scripted.samples)  # nothing after the button
+
+    page.locator("h1").click()  # focus is nowhere in particular
+    page.keyboard.down("Space")
+    scripted.wait(lambda: len(scripted.samples) > up["sample"] + 512)
+    page.keyboard.up("Space")
+    scripted.wait(lambda: [m["down"] for m in scripted.messages if m["type"] == "talk"] == [True, False, True, False])
+    page.focus("#lec-question")
+    page.keyboard.type("two words")  # a space in a text is a space
+    assert page.input_value("#lec-question") == "two words"
+    assert sum(m["type"] == "talk" for m in scripted.messages) == 4
+    assert not page.evaluate(_WIDE)
+    contrasts = page.evaluate(_CONTRAST)
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
+
+
+def test_a_broken_connection_loses_no_sound_in_either_direction(
+    open_page: Callable[..., Any], scripted: ScriptedServer, network: Network
+) -> None:
+    page = open_page(SPY)
+    talk(page, scripted)
+    hear(scripted, 1, QUESTION)
+    answer(scripted, 1)
+    scripted.say("speech", speech=1, turn=1, sample_rate=RATE, of="answer")
+    scripted.speak(1, 1, last=False)
+    scripted.message("first_played")
+    scripted.wait(lambda: len(scripted.samples) > 20 * 512)
+    scripted.dropped = 8  # on their way when the line goes dead
+    scripted.wait(lambda: scripted.dropped == 0)
+    network.cut()
+    page.wait_for_selector("[data-state=reconnecting]")
+    scripted.speak(1, 1, first=4)  # said while nobody listens
+    page.wait_for_timeout(400)
+    before = len(scripted.samples)
+    network.mend()
+    scripted.wait(lambda: len(scripted.hellos) == 2)
+    hello = scripted.hellos[1]
+    assert hello["session"] == "s1"
+    assert hello["last_event"] == max(e["n"] for e in scripted.events)
+    assert hello["have"] == {"speech": 1, "chunk": 3}
+    scripted.wait(lambda: len(scripted.samples) > before + 40 * 512)
+    assert scripted.message("played", speech=1, playing=False)["samples"] == 2 * RATE
+    assert loud_seconds(page) == pytest.approx(2, abs=0.1)
+    assert not [m for m in scripted.messages if m["type"] == "gap"]
+
+    sent = page.evaluate("window.frames_sent")
+    runs = [[frame for _, frame in run] for _, run in itertools.groupby(sent, key=lambda each: each[0])]
+    kept = before // 512  # frames of the first connection that arrived
+    lost = runs[0][kept:]
+    assert len(lost) >= 8
+    assert runs[-1][: len(lost)] == lost  # sent again, in order, before the new ones
+
+    network.cut()
+    page.wait_for_selector("[data-state=reconnecting]")
+    page.fill("#lec-question", "And who signs?")
+    page.keyboard.press("Enter")
+    network.mend()
+    scripted.message("ask", text="And who signs?")
+    scripted.wait(lambda: len(scripted.samples) > before + 80 * 512)
+    assert sum(m["type"] == "ask" for m in scripted.messages) == 1
+
+
+def test_a_reload_goes_on_where_it_was(open_page: Callable[..., Any], scripted: ScriptedServer) -> None:
+    page = open_page()
+    talk(page, scripted)
+    hear(scripted, 1, QUESTION)
+    scripted.say("state", state="thinking")
+    page.wait_for_selector("[data-state=thinking]")
+    page.reload()
+    scripted.wait(lambda: len(scripted.hellos) == 2)
+    hello = scripted.hellos[1]
+    assert (hello["session"], hello.get("have")) == ("s1", None)
+    page.wait_for_selector(".lec-asked")
+    assert page.inner_text(".lec-asked") == QUESTION  # what had happened is told again
+    answer(scripted, 1)
+    speak(scripted, 1, 1, seconds=0.5)
+    page.wait_for_selector(".lec-answer-foot")
+    go_on(page)
+    scripted.message("played", speech=1, playing=False, samples=RATE)
+    samples = len(scripted.samples)
+    scripted.wait(lambda: len(scripted.samples) > samples)  # and it listens
+    scripted.session = "s2"  # the server has been restarted
+    page.reload()
+    scripted.wait(lambda: len(scripted.hellos) == 3)
+    go_on(page)
+    scripted.say("state", state="listening")
+    page.wait_for_selector("[data-state=listening]")
+
+
+@pytest.mark.parametrize(
+    ("script", "permissions", "line"),
+    [
+        pytest.param("", (), "not allowed", id="refused"),
+        pytest.param(
+            "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError'))",
+            ("microphone",), "No microphone was found", id="none",
+        ),
+        pytest.param(
+            "Object.defineProperty(window, 'isSecureContext', { value: false })",
+            ("microphone",), "over HTTPS", id="no-https",
+        ),
+        pytest.param("delete window.AudioWorkletNode", ("microphone",), "too old", id="old-browser"),
+    ],
+)  # fmt: skip
+def test_without_a_microphone_one_line_says_why_and_typing_goes_on(
+    open_page: Callable[..., Any],
+    launch_chromium: Callable[..., Any],
+    script: str,
+    permissions: tuple[str, ...],
+    line: str,
+) -> None:
+    refusing = None if permissions else launch_chromium(FAKE_MICROPHONE[0], "--deny-permission-prompts")
+    page = open_page(script, browser=refusing, permissions=permissions, width=390)
+    page.click(".lec-live-start")
+    page.wait_for_selector(".lec-live-notice .lec-notice")
+    assert line in page.inner_text(".lec-live-notice")
+    assert "typ" in page.inner_text(".lec-live-notice")  # type your question, typing works either way
+    assert page.locator(".lec-live").is_hidden()
+    assert not page.evaluate(_WIDE)
+    page.fill("#lec-question", QUESTION)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".lec-answer-foot, .lec-answer .lec-notice")
+
+
+# ---- with the real server and real speech ---------------------------------------------------------------------------
+
+
+class FakeVoice:
+    """What the microphone hears: a file that Chromium reads anew whenever the microphone is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "microphone.wav"
+        self.say("", seconds=1)
+
+    def say(self, text: str, *, seconds: float = 0.3) -> None:
+        """`seconds` of silence, the text in the product's voice, silence again."""
+        from omni.tts import load_synthesiser
+
+        sound = [np.zeros(int(seconds * RATE), np.float32)]
+        if text:
+            sound += [piece.samples for piece in load_synthesiser().stream(text)]
+        sound.append(np.zeros(RATE, np.float32))
+        samples = (0.8 * 32767 * np.concatenate(sound)).astype("<i2")
+        with wave.open(str(self.path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes(samples.tobytes())
+
+
+def ask_aloud(page: Any, voice: FakeVoice, text: str) -> None:
+    """Speak into the microphone that is running, by closing and opening it."""
+    voice.say(text)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_role("button", name="Go on", exact=True).click()
+
+
+def test_ask_interrupt_correct_reload_and_lose_the_network(
+    open_page: Callable[..., Any], launch_chromium: Callable[..., Any], network: Network, tmp_path: Path
+) -> None:
+    """One spoken conversation with everything that can come in between; no turn is lost."""
+    document = tmp_path / "lease.md"
+    document.write_text(
+        f"# Lease\n\n{NOTICE}.\n\nThe rent of the garden is forty euros a month.\n\nThe roof is made of slate.\n"
+    )
+    voice = FakeVoice(tmp_path)
+    browser = launch_chromium(*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={voice.path}%noloop")
+    page = open_page(SPY, browser=browser, document=document)
+
+    voice.say(QUESTION, seconds=0.5)
+    page.click(".lec-live-start")
+    page.wait_for_selector("[data-state=speaking]")
+    assert "eleven weeks" in page.inner_text(".lec-answer")
+    page.wait_for_function("window.tapped.at(-1)[1] > 0.02")
+    page.wait_for_function("(CSS.highlights.get('lec-spoken')?.size ?? 0) > 0")
+
+    ask_aloud(page, voice, "Please tell me what is the rent of the garden?")  # into the middle of a long sentence
+    page.wait_for_selector(".lec-turn:nth-of-type(2) .lec-answer-foot")
+    assert "Interrupted" in page.inner_text(".lec-turn:nth-of-type(1)")
+    assert "seven keys" not in page.inner_text(".lec-turn:nth-of-type(1) .lec-answer-text")
+
+    page.locator("button[aria-label='Correct what I heard']").last.click()
+    page.fill(".lec-correct-field", QUESTION)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-state=speaking]")
+    assert page.locator(".lec-asked").all_inner_texts()[-1] == QUESTION
+    assert "eleven weeks" in page.locator(".lec-answer").last.inner_text()
+
+    asked = page.locator(".lec-asked").all_inner_texts()
+    page.reload()  # in the middle of that answer
+    go_on(page)
+    page.wait_for_selector("[data-state=speaking]")
+    page.wait_for_function("window.tapped.at(-1)?.[1] > 0.02")
+    page.wait_for_selector(f".lec-asked:has-text('{QUESTION}')")
+    again = page.locator(".lec-asked").all_inner_texts()
+    assert again.count(QUESTION) == asked.count(QUESTION)  # not once more for being told again
+
+    ask_aloud(page, voice, "Stop.")
+    page.wait_for_selector("[data-state=listening]")
+    turns = page.locator(".lec-answer-foot").count()
+    ask_aloud(page, voice, "What is the roof made of?")
+    page.wait_for_selector("[data-state=hearing]")
+    network.cut()
+    page.wait_for_selector("[data-state=reconnecting]")
+    page.wait_for_timeout(5000)
+    network.mend()
+    page.wait_for_function("n => document.querySelectorAll('.lec-answer-foot').length > n", arg=turns)
+    assert "slate" in page.locator(".lec-answer").last.inner_text()
