@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability [--short] [--moments 200] [--flips 40] [--only kills|damage|backup]
 
-kills    A process (benchmarks/reliability_worker.py) adds, replaces, removes, embeds, asks and keeps conversations over
+kills    A process (benchmarks/_reliability_worker.py) adds, replaces, removes, embeds, asks and keeps conversations over
          one home until SIGKILL hits it at a random moment. Then every acknowledged document and turn must be there and
          be found, every acknowledged removal must be gone, and a full check must find nothing damaged.
 damage   One bit flipped, or the tail cut off, in every file of a workspace in turn. Answers must then be those of the
@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.reliability_worker import DOCUMENTS, marker, settings_of, text_of, wrong_answers
+from benchmarks._reliability_worker import DOCUMENTS, marker, settings_of, text_of, wrong_answers
 from core.errors import LecternError, cli_main
 from ingest.backup import backup_workspace, restore_workspace
 from ingest.embedders import load_embedder
@@ -86,7 +86,7 @@ def kill_moments(home: Path, count: int, *, longest_s: float = 2.5, seed: int = 
 def _run_and_kill(home: Path, seed: int, truth: Truth, after_s: float) -> tuple[list[dict[str, object]], bool]:
     state = json.dumps(truth.documents)
     worker = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.reliability_worker", str(home), str(seed), state],
+        [sys.executable, "-m", "benchmarks._reliability_worker", str(home), str(seed), state],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -261,7 +261,7 @@ def backups_under_load(home: Path, count: int, *, seed: int = 0) -> dict[str, fl
     """Copies made while the worker writes; each is restored and must pass the full check."""
     truth, wrong, seconds = Truth(), 0, []
     worker = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.reliability_worker", str(home), str(seed), "{}"],
+        [sys.executable, "-m", "benchmarks._reliability_worker", str(home), str(seed), "{}"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

@@ -64,6 +64,15 @@ class Originals:
         os.replace(incoming.path, self.path(incoming.sha256, name))
         _sync_folder(self.folder)
 
+    def rename(self, sha256: str, name: str, to: str) -> None:
+        """Let a copy be found under a name with another suffix, too; the old one is collected after the commit."""
+        old, new = self.path(sha256, name), self.path(sha256, to)
+        if old != new and old.is_file() and not new.exists():
+            partial = new.with_name(f"{_INCOMING}{new.name}")
+            shutil.copyfile(old, partial)
+            os.replace(partial, new)
+            _sync_folder(self.folder)
+
     def collect(self, used: set[Path]) -> None:
         """Delete what no document uses, and the incoming copies of processes that died. Inside the write transaction,
         where no other process can be between keeping a file and storing its document."""

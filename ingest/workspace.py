@@ -50,6 +50,8 @@ class Workspace(WorkspaceWriter):
             workspace._presence = Presence(path)
             try:
                 lexical.bring_up_to_date(workspace._connection())
+                if workspace._meta("purge"):  # a removal was interrupted after its commit
+                    workspace.purge()
             except BaseException:
                 workspace.close()
                 raise

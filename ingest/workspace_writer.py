@@ -75,8 +75,8 @@ class WorkspaceWriter(WorkspaceReader):
             if known:
                 self._take_over_vectors(connection, row, known)
             self.originals.keep(incoming, document.name)
-            if old is not None:
-                self.originals.collect(self._used_originals(connection))
+        if old is not None:
+            self.collect_originals()  # not before the commit: until then the old document may come back
         return old is not None
 
     def _vectors_by_passage(self, connection: sqlite3.Connection, document: sqlite3.Row) -> dict[str, bytes]:
@@ -122,6 +122,7 @@ class WorkspaceWriter(WorkspaceReader):
                     "SELECT name, source FROM aliases WHERE document = ? ORDER BY name", (row["rowid"],)
                 ).fetchone()
                 if alias is not None:
+                    self.originals.rename(row["sha256"], row["name"], alias["name"])
                     connection.execute("DELETE FROM aliases WHERE name = ?", (alias["name"],))
                     connection.execute(  # an empty recipe: the next ingest of that file reads it under its own name
                         "UPDATE documents SET name = ?, source = ?, recipe = '' WHERE rowid = ?",
@@ -129,7 +130,6 @@ class WorkspaceWriter(WorkspaceReader):
                     )
                 else:
                     self._delete_document(connection, row)
-            self.originals.collect(self._used_originals(connection))
         self.purge()
 
     def _delete_document(self, connection: sqlite3.Connection, row: sqlite3.Row) -> None:
@@ -153,6 +153,7 @@ class WorkspaceWriter(WorkspaceReader):
 
     def purge(self) -> None:
         """Overwrite what deleted documents left behind in the index, the log and the derived caches."""
+        self.collect_originals()
         shutil.rmtree(self.path / "derived", ignore_errors=True)
         if self._meta("purge"):
             with self._writing(bump=False) as connection:
@@ -164,7 +165,7 @@ class WorkspaceWriter(WorkspaceReader):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def collect_originals(self) -> None:
-        """Delete what an interrupted ingest left in files/."""
+        """Delete stored copies that no document uses: of removed ones, and what an interrupted ingest left."""
         with self._writing(bump=False) as connection:
             self.originals.collect(self._used_originals(connection))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._reliability_worker import marker, settings_of
 from benchmarks.reliability import backups_under_load, make_sound
-from benchmarks.reliability_worker import marker, settings_of
 from core.errors import LecternError, NotFoundError, StoreError, UsageError
 from ingest import schema
 from ingest.backup import backup_workspace, restore_workspace, verify_backup
@@ -34,9 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place in (folder, folder / "people" / "anna"):
         with DialogueStore(place) as dialogue:
             session = dialogue.create("talk").session_id
-            dialogue.append(
-                session, "Who pays?", "Who pays?", "The tenant.", said=[Said("My flat is in Ghent.")]
-            )
+            dialogue.append(session, "Who pays?", "Who pays?", "The tenant.", said=[Said("My flat is in Ghent.")])
             with_vectors = LongTermMemory(dialogue, load_embedder(settings_of(home).embedder))
             with_vectors.catch_up()
             with_vectors.close()

@@ -18,15 +18,17 @@ import pytest
 import ingest.upgrades
 import ingest.workspace_writer
 import memory.dialogue_store
+from benchmarks._reliability_worker import marker, settings_of
 from benchmarks.reliability import kill_moments, make_sound
-from benchmarks.reliability_worker import marker, settings_of
 from core import seals
 from core.errors import StoreError
 from ingest import lexical, schema
 from ingest.embedders import load_embedder
 from ingest.embedding import embed_pending
 from ingest.integrity import check_workspace, repair_workspace
+from ingest.originals import Originals
 from ingest.workspace import Workspace
+from ingest.workspace_writer import WorkspaceWriter
 from memory.dialogue_store import DialogueStore
 from rag.retriever import HybridRetriever
 
@@ -268,6 +270,41 @@ def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
     """A few of the moments of benchmarks/reliability.py."""
     counts = kill_moments(tmp_path, 3, longest_s=2.0, seed=3)
     assert counts["wrong"] == 0 and counts["acknowledged"] > 0
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after it"])
+def test_a_removal_that_is_cut_short_keeps_all_or_nothing(
+    home: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored copy goes after the commit, never before: a kill in between would leave a document without it."""
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with Workspace.open(home) as workspace:
+        copy = workspace.source_path("document4.md")
+        if moment == "before the commit":
+            delete = WorkspaceWriter._delete_document
+            monkeypatch.setattr(WorkspaceWriter, "_delete_document", lambda *args: (delete(*args), killed()))
+        else:
+            monkeypatch.setattr(Originals, "collect", killed)
+        with pytest.raises(SystemExit):
+            workspace.remove("document4.md")
+    monkeypatch.undo()
+    with Workspace.open(home) as workspace:
+        there = "document4.md" in [info.name for info in workspace.documents()]
+        assert there == copy.is_file() == (moment == "before the commit")
+    assert check_workspace(home, "default") == []
+
+
+def test_a_further_name_with_another_suffix_keeps_the_stored_copy(home: Path) -> None:
+    with Workspace.open(home) as workspace:
+        sha256 = workspace.document("document4.md").sha256
+        assert workspace.put_alias("document4.txt", sha256, source="") == "document4.md"
+        workspace.remove("document4.md")
+        assert workspace.source_path("document4.txt").suffix == ".txt"
+        assert len(list((folder_of(home) / "files").iterdir())) == 8
+    assert check_workspace(home, "default") == []
 
 
 def test_a_clock_that_goes_back_loses_no_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
