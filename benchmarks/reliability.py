@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability [--short] [--moments 200] [--flips 40] [--only kills|damage|backup]
 
-kills    A process (benchmarks/_reliability_worker.py) adds, replaces, removes, embeds, asks and keeps conversations over
+kills    A process (benchmarks/_reliability_worker.py) adds, replaces, removes, embeds, asks and keeps talks over
          one home until SIGKILL hits it at a random moment. Then every acknowledged document and turn must be there and
          be found, every acknowledged removal must be gone, and a full check must find nothing damaged.
 damage   One bit flipped, or the tail cut off, in every file of a workspace in turn. Answers must then be those of the
