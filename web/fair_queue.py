@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOLD_S = 30.0
 _HEAVY = re.compile(
-    r"/(?:api|v1)/workspaces/[^/]+/(?:ask|search|speak|transcribe)/?|/v1/(?:chat/completions|embeddings|audio/\w+)/?"
+    r"/(?:api|v1)/workspaces/[^/]+/(?:ask|search|speak|transcribe)/?|/v1/(?:chat/completions|completions|responses|embeddings|audio/\w+)/?|/mcp"
 )
 
 

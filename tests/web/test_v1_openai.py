@@ -183,6 +183,25 @@ def test_older_completions_answer_too(client: openai.OpenAI) -> None:
     assert "".join(piece.choices[0].text for piece in pieces) == done.choices[0].text
 
 
+def test_responses_answer_with_annotations_and_stream_the_same(client: openai.OpenAI) -> None:
+    whole = client.responses.create(model=WORKSPACE, input=QUESTION, instructions="Be brief.", temperature=0.5)
+    part = whole.output[0].content[0]  # type: ignore[union-attr]
+    assert ANSWER in whole.output_text and whole.status == "completed" and whole.usage is not None
+    assert whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens
+    note = part.annotations[0]  # type: ignore[union-attr]
+    assert whole.output_text[note.start_index : note.end_index] == "[1]" and "/pages/2" in note.url  # type: ignore
+    assert whole.citations[0]["quote"] == ANSWER  # type: ignore[attr-defined]
+    events = list(client.responses.create(model=WORKSPACE, input=ASKED, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
+    assert events[-1].type == "response.completed" and events[-1].response.output_text == whole.output_text
+    short = client.responses.create(model=WORKSPACE, input=QUESTION, max_output_tokens=4)
+    assert short.status == "incomplete" and ANSWER.startswith(short.output_text)
+    for extra in ({"previous_response_id": "resp_1"}, {"tools": [{"type": "web_search"}]}, {"input": []}):
+        with pytest.raises(openai.BadRequestError):
+            client.responses.create(**{"model": WORKSPACE, "input": QUESTION, **extra})
+
+
 def test_a_failure_in_the_middle_of_a_stream_is_an_error_of_the_client(
     client: openai.OpenAI,
     served: Served,  # noqa: F811

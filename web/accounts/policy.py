@@ -34,6 +34,7 @@ _EVERYBODY = frozenset(
         "/v1/models",
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/responses",
         "/v1/embeddings",
         "/v1/audio/transcriptions",
         "/v1/audio/speech",

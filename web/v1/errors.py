@@ -22,7 +22,7 @@ from core.errors import AccessError, AudioError, DocumentError, LecternError, No
 
 log = logging.getLogger(__name__)
 
-OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/audio/", "/v1/models")
+OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/audio/", "/v1/models")
 
 _BY_KIND: list[tuple[type[LecternError], int]] = [
     (NotFoundError, 404),

@@ -153,10 +153,10 @@ async def recording_of(request: Request) -> bytes:
         if not isinstance(sent, UploadFile):
             raise ApiError("the form has no file", remedy="Send the recording as the field file", param="file")
         recording = await sent.read()
-    elif kind in ("application/json", "application/x-www-form-urlencoded"):
+    elif kind == "application/json":
         raise ApiError(
             f"{kind} is no recording",
-            remedy="Send the sound file as the body (curl --data-binary @q.wav -H 'Content-Type: audio/wav')",
+            remedy="Send the sound file as the body (curl --data-binary @q.wav)",
             status=415,
         )
     else:
