@@ -144,9 +144,13 @@ class LiveSessions:
             session.close()
 
     def close(self) -> None:
-        for session in list(self._sessions.values()):
+        """End all, and wait: what they write of the last turns must be on disk before the databases are closed."""
+        ended = list(self._sessions.values())
+        for session in ended:
             self.end(session)
         self.work.close()
+        for session in ended:
+            session.mailbox.join(5.0)
 
 
 def as_event(kind: str, **fields: Any) -> str:

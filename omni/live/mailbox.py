@@ -30,6 +30,11 @@ class Mailbox:
         """End after what has been posted."""
         self._queue.put(None)
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
     def drain(self, timeout_s: float = 0.0) -> int:
         """Run what has been posted, waiting up to `timeout_s` for the first; how many jobs that were."""
         count = 0

@@ -90,11 +90,13 @@ class Work:
         with self._ready:
             return self._running + len(self._queue) >= self._threads
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Start nothing more and wait for the jobs in hand: they may be using what is closed next."""
         with self._ready:
             self._closing = True
             self._queue.clear()
             self._ready.notify_all()
+            self._ready.wait_for(lambda: self._running == 0, timeout_s)
 
     def _run(self) -> None:
         while True:
@@ -115,3 +117,5 @@ class Work:
             finally:
                 with self._ready:
                     self._running -= 1
+                    if self._closing:
+                        self._ready.notify_all()

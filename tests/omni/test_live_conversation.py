@@ -1,4 +1,4 @@
-"""A live conversation as its client sees it: asked, interrupted, told to stop, corrected, cut off and taken up again."""
+"""A live conversation as its client sees it: asked, interrupted, told to stop, corrected, cut off and resumed."""
 
 from __future__ import annotations
 
