@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from core.errors import NotFoundError, StoreError
 from ingest import lexical, schema
@@ -234,20 +235,31 @@ class WorkspaceReader(WorkspaceConnection):
 
     # -- vectors -------------------------------------------------------------------------------------------------
 
-    def vectors(self) -> tuple[list[str], np.ndarray]:
-        """Chunk ids and their unit vectors, (n, dim) float32, of what is embedded so far, in the order stored."""
+    def vectors(self, dtype: DTypeLike = np.float32) -> tuple[list[str], np.ndarray]:
+        """Chunk ids and their unit vectors, (n, dim), of what is embedded so far, in the order stored.
+
+        They are stored as float16: many of them are asked for so, which takes half the memory.
+        """
+        damaged: list[int] = []
         with self._reading() as connection:
             names = dict(connection.execute("SELECT rowid, document_id FROM documents").fetchall())
-            rows = connection.execute(
+            count = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+            ids: list[str] = []
+            matrix = np.zeros((0, 0), dtype)
+            for row in connection.execute(  # one at a time: 100,000 at once would stand in memory three times
                 "SELECT c.document, c.ordinal, v.vector, v.crc, v.chunk FROM vectors v "
                 "JOIN chunks c ON c.rowid = v.chunk ORDER BY v.chunk"
-            ).fetchall()
-        rows = self._sound_vectors(rows)
-        if not rows:
-            return [], np.zeros((0, 0), np.float32)
-        ids = [f"{names[row['document']]}:{row['ordinal']}" for row in rows]
-        packed = np.frombuffer(b"".join(row["vector"] for row in rows), np.float16)
-        return ids, packed.reshape(len(rows), -1).astype(np.float32)
+            ):
+                if not is_sound(row["vector"], row["crc"]):
+                    damaged.append(row["chunk"])
+                    continue
+                vector = np.frombuffer(row["vector"], np.float16)
+                if not ids:
+                    matrix = np.empty((count, len(vector)), dtype)
+                matrix[len(ids)] = vector
+                ids.append(f"{names[row['document']]}:{row['ordinal']}")
+        self._forget_damaged(damaged)
+        return ids, matrix[: len(ids)]
 
     def document_vectors(self, document: str) -> tuple[list[str], np.ndarray]:
         """`vectors()` of one document, in reading order. Raises NotFoundError."""
@@ -267,24 +279,26 @@ class WorkspaceReader(WorkspaceConnection):
 
     def _sound_vectors(self, rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
         """Rows of vectors without those that changed on disk, which are dropped, to be made again."""
-        damaged = [row["chunk"] for row in rows if not is_sound(row["vector"], row["crc"])]
-        if not damaged:
-            return rows
+        self._forget_damaged([row["chunk"] for row in rows if not is_sound(row["vector"], row["crc"])])
+        return [row for row in rows if is_sound(row["vector"], row["crc"])]
+
+    def _forget_damaged(self, chunks: Sequence[int]) -> None:
+        if not chunks:
+            return
         logger.warning(
             "%d vectors of workspace %s have changed on disk: they are not used, and made again when it is next "
             "embedded (`python -m ingest`, or a start of the page)",
-            len(damaged),
+            len(chunks),
             self.name,
         )
         with self._writing() as connection:
-            for chunk in damaged:
+            for chunk in chunks:
                 if connection.execute("DELETE FROM vectors WHERE chunk = ?", (chunk,)).rowcount:
                     connection.execute(
                         "UPDATE documents SET embedded = embedded - 1 "
                         "WHERE rowid = (SELECT document FROM chunks WHERE rowid = ?)",
                         (chunk,),
                     )
-        return [row for row in rows if is_sound(row["vector"], row["crc"])]
 
     def require_embedder(self, name: str) -> None:
         """Raises StoreError if the vectors here were made by another embedder."""

@@ -98,7 +98,8 @@ class IndexKeeper:
         return words.updated(self._workspace, infos)
 
     def _vectors(self, words: WordSide, old: CoarseIndex | None) -> VectorSide | None:
-        ids, matrix = self._workspace.vectors()
+        many = self._workspace.chunk_count() > self._settings.flat_limit
+        ids, matrix = self._workspace.vectors(np.float16 if many else np.float32)
         if not ids:
             return None
         rows = align(words, ids)
