@@ -3,7 +3,7 @@
 A program of its own rather than a fork or a spawned copy of the caller: it neither inherits locks and threads nor runs
 the caller's main module again, and a crash in a C library (a broken PDF) costs one file, not the program.
 
-Frames, both ways: 8 bytes of length, then a pickle. In: first (factory, arguments), then one payload after another.
+Frames both ways (ingest/frames.py). In: first (factory, arguments), then one payload after another.
 Out: ("progress", value) any number of times, then ("result", value) or ("error", exception).
 """
 
@@ -13,33 +13,14 @@ import importlib
 import os
 import pickle
 import signal
-import struct
 import sys
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
-_LENGTH = struct.Struct("<Q")
+from core.errors import LecternError
+from ingest.frames import read_frame, write_frame
 
 Handler = Callable[[Any, Callable[[Any], None]], Any]  # (payload, report progress) -> result
-
-
-def write_frame(stream: IO[bytes], value: object) -> None:
-    data = pickle.dumps(value, protocol=5)
-    stream.write(_LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes]) -> Any:
-    """Raises EOFError when the other side has gone."""
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(header)
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError
-    return pickle.loads(data)
 
 
 def load_handler(factory: str, arguments: tuple[Any, ...]) -> Handler:
@@ -72,11 +53,14 @@ def main() -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+    """The error as the parent takes it (ingest/frames.py): ours and Python's own, everything else by its words."""
+    if isinstance(error, LecternError) or type(error).__module__ == "builtins":
+        try:
+            pickle.loads(pickle.dumps(error))
+            return error
+        except Exception:
+            pass
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from ingest.worker import read_frame, write_frame
+from ingest.frames import ForeignFrame, read_record, write_frame
 
 Task = TypeVar("Task")
 _WATCH_S = 0.5  # between two looks at whether a worker hangs or grows
@@ -185,8 +185,11 @@ class WorkerPool(Generic[Task]):
         with outlet:
             try:
                 while True:
-                    self._frames.put((worker, read_frame(outlet)))
-            except Exception:  # EOF, or a frame that a dying process left unfinished
+                    self._frames.put((worker, read_record(outlet)))
+            except Exception as error:  # EOF, or a frame that a dying process left unfinished
+                if isinstance(error, ForeignFrame):
+                    worker.stopped = "sent what no reader sends, and was stopped"
+                    worker.process.kill()
                 self._frames.put((worker, None))
 
 

@@ -195,7 +195,7 @@ def _is_whole(path: Path, file: RemoteFile) -> bool:
         return _sha256(path) == file.sha256
     if file.git_sha1 is not None:
         content = path.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.git_sha1
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == file.git_sha1
     return True
 
 
