@@ -48,7 +48,7 @@ def to_arpabet(word: str) -> str:
 
 
 def pronunciations(word: str) -> list[str]:
-    """ "zorbex's" -> ["Z ER B EH K S AH Z", "Z AO R B EH K S AH Z"]: two at most, likeliest first; [] without letters."""
+    """ "zorbex's" -> ["Z ER B EH K S AH Z", "Z AO R B EH K S AH Z"]: one or two, likeliest first."""
     stem = word.removesuffix("'s")
     found = [phones(stem)]
     with suppress(LecternError):  # espeak-ng is optional

@@ -107,4 +107,5 @@ def _owners(names: Sequence[Sequence[str]], slots: int, chance: np.random.Genera
 
 
 def possessive(word: str) -> str:
-    return word if word.endswith("'s") else f"{word}'s"
+    """ "boeing's"; a word in -s sounds the same with and without its apostrophe."""
+    return word if word.endswith("s") else f"{word}'s"

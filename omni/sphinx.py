@@ -68,6 +68,10 @@ class SphinxRecogniser:
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
+        return self.compare(waveform, vocabulary)[0]
+
+    def compare(self, waveform: Waveform, vocabulary: Sequence[str]) -> tuple[Transcript, Transcript]:
+        """`transcribe` with the words of the documents, and what the general decoder alone says."""
         heard = resample(waveform, SAMPLE_RATE)
         biased = self._model(vocabulary, wait=True)
         pieces: list[tuple[float, float, list[Reading]]] = []
@@ -76,7 +80,8 @@ class SphinxRecogniser:
             for start, end in spoken:
                 pcm = to_pcm16(cut(heard, start, end)).tobytes()
                 pieces.append((start, end, [decoder.read(pcm) for decoder in ears.decoders]))
-        return assemble(pieces, waveform.seconds, biased)
+        general = [(start, end, readings[-1:]) for start, end, readings in pieces]
+        return assemble(pieces, waveform.seconds, biased), assemble(general, waveform.seconds, None)
 
     def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
         """Begin an utterance. A model of `vocabulary` that has not been built yet is built in the background, while
