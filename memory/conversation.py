@@ -22,6 +22,7 @@ from memory.packing import pack_history
 from memory.types import DialogueAnswer, Memory, Said, SessionInfo, Turn
 from rag.answer import AnswerEngine
 from rag.types import Answer, AnswerEvent, Hit
+from rag.wordings import Wording, with_wordings
 
 if TYPE_CHECKING:
     from memory.session import Dialogue
@@ -55,14 +56,14 @@ class Conversation:
         """How `ask` would understand a question now, without asking it."""
         return self._understand(question, self.turns(last=READ_TURNS))
 
-    def ask(self, question: str, *, understood: str | None = None) -> Reply:
+    def ask(self, question: str, *, understood: str | None = None, wordings: Sequence[Wording] = ()) -> Reply:
         """Answer a question in the light of the turns before it; the last event holds a DialogueAnswer, stored.
 
         `understood`: the self-contained question as the user has corrected it. If the stream is closed early, what was
-        written so far is stored as an interrupted turn. Raises NotFoundError (with the first event) if the session has
-        been deleted.
+        written so far is stored as an interrupted turn. `wordings`: other readings of a question that was misheard,
+        perhaps; they are searched, too. Raises NotFoundError (with the first event) if the session has been deleted.
         """
-        return Reply(self, question, understood)
+        return Reply(self, question, understood, wordings)
 
     def open_turn(self) -> OpenTurn:
         """A turn that something else answers, a speech language model for instance (see OpenTurn)."""
@@ -117,8 +118,9 @@ class OpenTurn:
         turn.keep_unfinished(text_so_far)          # if it broke off; does nothing after `keep`
     """
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Conversation, wordings: Sequence[Wording] = ()) -> None:
         self.talk = talk
+        self.wordings = tuple(wordings)  # other readings of the question that are searched, too
         self.understood: Understood | None = None  # from `read` or `search` on
         self.turn: Turn | None = None  # once it is on disk
         self.recent: list[Turn] = []
@@ -150,7 +152,7 @@ class OpenTurn:
     def engine(self) -> AnswerEngine:
         """The shared engine, with the latest turns' evidence among its candidates."""
         dialogue = self.talk.dialogue
-        return with_evidence(dialogue.engine, self.recent, dialogue.settings.carried)
+        return with_wordings(with_evidence(dialogue.engine, self.recent, dialogue.settings.carried), self.wordings)
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Hits for the question as it is understood, as AnswerEngine.search returns them."""
@@ -217,8 +219,10 @@ class OpenTurn:
 class Reply(OpenTurn, Iterator[AnswerEvent]):
     """The events of one answer. Read it to its end, or `close` it; `heard` may come from another thread at any time."""
 
-    def __init__(self, talk: Conversation, question: str, understood: str | None) -> None:
-        super().__init__(talk)
+    def __init__(
+        self, talk: Conversation, question: str, understood: str | None, wordings: Sequence[Wording] = ()
+    ) -> None:
+        super().__init__(talk, wordings)
         self._events = self._answer(question, understood)
 
     def __next__(self) -> AnswerEvent:

@@ -41,7 +41,7 @@ from rag.output import search_to_json
 from web import speech
 from web.examples import EXAMPLE
 from web.page_view import page_image, page_json
-from web.schemas import Question, SearchQuery, SpokenAnswer, documents_json, error_json
+from web.schemas import Question, SearchQuery, SpokenAnswer, documents_json, error_json, transcript_json
 from web.v1.bounded import BoundedRoute
 from web.wiring import Assistant
 
@@ -251,10 +251,9 @@ async def transcribe(workspace: str, request: Request, assistant: Lectern) -> di
 
     def hear() -> dict[str, Any]:
         transcript = assistant.transcribe(load_audio(bytes(recording)), workspace)
-        text = transcript.text.strip()
-        if not text:
+        if not transcript.text.strip():
             raise AudioError("nothing was understood", remedy="Speak closer to the microphone, or type your question")
-        return {"text": text, "seconds": round(transcript.seconds, 2)}
+        return transcript_json(transcript)
 
     return await run_in_threadpool(hear)
 

@@ -9,6 +9,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import LecternError
 from ingest.types import DocumentInfo
+from omni.types import Transcript
 from rag.output import citation_to_json, is_suspicious
 from rag.types import Answer, Citation, Hit
 from web.inbox import Upload
@@ -151,6 +152,17 @@ def found_json(hit: Hit, *, sheets: bool) -> dict[str, Any]:
         "sheets": sheets,
         "score": round(hit.score, 3),
         "answers": round(span.score, 3) if span is not None else None,
+    }
+
+
+def transcript_json(transcript: Transcript) -> dict[str, Any]:
+    """What was understood, what else it may have been, and which words of the documents sound like it."""
+    return {
+        "text": transcript.text.strip(),
+        "seconds": round(transcript.seconds, 2),
+        "confidence": round(transcript.confidence, 3),
+        "hypotheses": [{"text": h.text, "score": round(h.score, 2)} for h in transcript.hypotheses],
+        "corrections": [{**vars(c), "weight": round(c.weight, 3)} for c in transcript.corrections],
     }
 
 

@@ -1,6 +1,6 @@
 """The events of an answer as the page receives them: text, citations, pieces of sound, the finished answer.
 
-{"type": "heard", "text"}                                    what a recorded question asked, before its answer
+{"type": "heard", "text", "hypotheses", "corrections", ...}  what a recorded question asked, before its answer
 {"type": "waking"}                                           models are still being loaded: this takes longer
 {"type": "understood", "question", "query", "changed", "kind", "because"}      in a conversation, before any text: the
                                                              question in full, as it is searched for
@@ -28,7 +28,7 @@ import numpy as np
 from core.errors import LecternError, NotFoundError
 from omni.types import Waveform
 from rag.types import Answer, AnswerEvent, Citation
-from web.schemas import answer_json, citation_json, error_json, has_sheets
+from web.schemas import answer_json, citation_json, error_json, has_sheets, transcript_json
 
 if TYPE_CHECKING:
     from ingest.workspace import Workspace
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memory.session import OpenTurn
     from omni.cascade import SpeechEvent
     from omni.types import SpeechSynthesiser
+    from rag.wordings import Wording
     from web.wiring import Assistant
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def answer_events(
     """
     from omni.audio import load_audio
     from omni.cascade import require_speech
+    from omni.close_terms import wordings
     from rag.extractive import NOTHING_FOUND
 
     opened = assistant.workspace(workspace)
@@ -68,6 +70,7 @@ def answer_events(
         yield {"type": "waking"}
     sheets = Sheets(opened)
     written = ""
+    readings: Sequence[Wording] = ()
     talk = assistant.talk(workspace, session) if session else None
     turn: OpenTurn | None = None
     if assistant.uses_omni and (speak or recording):
@@ -78,13 +81,14 @@ def answer_events(
         if recording:
             transcript = assistant.transcribe(load_audio(recording), workspace)
             require_speech(transcript, "the recording")
-            question = transcript.text
-            yield {"type": "heard", "text": question}
+            question, readings = transcript.text, wordings(transcript)
+            yield {"type": "heard", **transcript_json(transcript)}
         if talk is not None:
-            turn = reply = talk.ask(question, understood=understood or None)
+            turn = reply = talk.ask(question, understood=understood or None, wordings=readings)
             events = _events(assistant, reply, speak)
         else:
-            events = _events(assistant, assistant.stream(question, workspace, history=history), speak)
+            answer = assistant.stream(question, workspace, history=history, wordings=readings)
+            events = _events(assistant, answer, speak)
     told = False
     with closing(events):  # a visitor who leaves ends the work, and the turn is kept as far as it came
         for event in events:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript, Waveform
     from rag.answer import AnswerEngine
     from rag.types import Answer, AnswerEvent
+    from rag.wordings import Wording
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -215,10 +216,17 @@ class Assistant:
     # ---- what it does -----------------------------------------------------------------------------------------
 
     def stream(
-        self, question: str, workspace: str, *, history: Sequence[tuple[str, str]] = ()
+        self,
+        question: str,
+        workspace: str,
+        *,
+        history: Sequence[tuple[str, str]] = (),
+        wordings: Sequence[Wording] = (),
     ) -> Iterator[AnswerEvent]:
-        """Answer a question from a workspace, piece by piece."""
-        return self.engine(workspace).stream(question, history=history)
+        """Answer a question from a workspace, piece by piece. `wordings`: other readings of it, searched as well."""
+        from rag.wordings import with_wordings
+
+        return with_wordings(self.engine(workspace), wordings).stream(question, history=history)
 
     def converse(
         self,
