@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import LecternError
+from memory.conversation import Reply
 from omni.close_terms import wordings
 from omni.types import Transcript
 from rag.extractive import NOTHING_FOUND
-from rag.types import Answer, AnswerEvent, Citation, Hit
-from rag.wordings import Wording
+from rag.recent import Recent
+from rag.types import Answer, Citation, Hit
+from rag.wordings import with_wordings
 from web.schemas import answer_json, citation_json, nearest_passages
 from web.speech import Sheets
 

@@ -376,7 +376,8 @@ class LiveConversation:
                 return
             self._judge(turn, ended=pause)
         if self._turn is turn and command is None:
-            turn.speculation.consider(text[:stable], sure=pause)
+            heard_so_far = heard.transcript if pause else replace(heard.transcript, text=text[:stable])
+            turn.speculation.consider(heard_so_far, sure=pause)
 
     def _commanded(self, turn: _Turn) -> Command | None:
         speech_s = turn.speech_frames * FRAME_S

@@ -16,6 +16,7 @@ from typing import Literal
 from core.errors import LecternError
 from omni.live.completeness import words_of
 from omni.live.work import Priority, Work
+from omni.types import Transcript
 from rag.types import Hit
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Speculation:
 
     def __init__(
         self,
-        look: Callable[[str], Sequence[Hit]],
+        look: Callable[[Transcript], Sequence[Hit]],
         work: Work,
         post: Callable[[Callable[[], None]], None],
         found: Callable[[str, Sequence[Hit]], None],
@@ -43,24 +44,29 @@ class Speculation:
         """`found(question, hits)` is called through `post` for each guess."""
         self._look, self._work, self._post, self._found = look, work, post, found
         self._done: set[str] = set()  # questions that were looked up
+        self._whole: set[str] = set()  # those of them that were heard up to a pause, with all their readings
         self._lock = threading.Lock()
         self._running = False
-        self._wanted = ""
+        self._wanted = Transcript("", (), 0.0)
+        self._sure = False
         self._last_content: tuple[str, ...] = ()
         self.closed = False
 
-    def consider(self, text: str, *, sure: bool) -> None:
-        """Look `text` up if it is worth it. `sure`: the speaker has paused, this may be the whole question."""
+    def consider(self, transcript: Transcript, *, sure: bool) -> None:
+        """Look it up if it is worth it. `sure`: the speaker has paused, this may be the whole question."""
+        text = transcript.text
         content = tuple(word for word in words_of(text) if word not in _SMALL)
         if self.closed or len(content) < LEAST_CONTENT:
             return
         if not sure and (content == self._last_content or self._running or self._work.busy):
             return
         with self._lock:
-            if text in self._done or (self._running and self._wanted == text):
+            if text in (self._whole if sure else self._done):
+                return
+            if self._running and self._wanted.text == text and (self._sure or not sure):
                 return
             self._last_content = content
-            self._wanted = text
+            self._wanted, self._sure = transcript, sure
             if self._running:
                 return
             self._running = True
@@ -70,24 +76,27 @@ class Speculation:
         """Whether the question of the finished turn is one that was looked up."""
         self.closed = True
         with self._lock:
-            if question in self._done or (self._running and self._wanted == question):
+            if question in self._whole or (self._running and self._sure and self._wanted.text == question):
                 return "kept"
             return "dropped" if self._done or self._running else "none"
 
     def _job(self) -> None:
         while True:
-            question = self._wanted
+            with self._lock:
+                wanted, sure = self._wanted, self._sure
             try:
-                hits = self._look(question)
+                hits = self._look(wanted)
             except LecternError as error:  # the answer itself will say it
                 log.info("looking up in advance: %s", error)
                 hits = []
             except Exception:
                 log.exception("looking up in advance")
                 hits = []
-            self._post(partial(self._found, question, hits))
+            self._post(partial(self._found, wanted.text, hits))
             with self._lock:
-                self._done.add(question)
-                if self._wanted == question or self.closed:
+                self._done.add(wanted.text)
+                if sure:
+                    self._whole.add(wanted.text)
+                if self._wanted is wanted or self.closed:
                     self._running = False
                     return

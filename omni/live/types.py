@@ -37,7 +37,7 @@ class LiveReply(Protocol):
 class Answerer(Protocol):
     """One conversation with the documents of a workspace. Called from threads, never by two at once but for `look`."""
 
-    def look(self, question: str) -> Sequence[Hit]:
+    def look(self, transcript: Transcript) -> Sequence[Hit]:
         """Search and read for what may be asked; nothing of it is kept, but asking it then takes less time."""
         ...
 

@@ -134,8 +134,8 @@ class ScriptedAnswerer:
         self.asked: list[str] = []
         self.kept: dict[str, str | None] = {}  # question -> what was heard of its answer; None: all of it
 
-    def look(self, question: str) -> Sequence[Hit]:
-        self.looked.append(question)
+    def look(self, transcript: Transcript) -> Sequence[Hit]:
+        self.looked.append(transcript.text)
         return []
 
     def ask(self, transcript: Transcript) -> ScriptedReply:

@@ -29,6 +29,7 @@ from web.live import router
 from web.wiring import Assistant, build
 
 LIVE = "ws://127.0.0.1/api/workspaces/default/live"
+LIGHT: dict[str, Any] = {"embedder": {"model": "hashing:256"}, "locator": {"model": "sentence"}}
 QUESTION = "how long is the notice period of the mill house"
 FRAME = np.zeros(512, "<i2").tobytes()
 SPEECH = np.full(512, 8000, "<i2").tobytes()
@@ -62,7 +63,7 @@ class Level:
 def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose workspace holds the lease."""
     folder = tmp_path_factory.mktemp("live")
-    settings = load_settings(folder / "home", embedder={"model": "hashing:256"})
+    settings = load_settings(folder / "home", **LIGHT)
     write_lease(folder / "lease.pdf")
     with Workspace.open(settings.home, "default", create=True) as workspace:
         ingest_paths(workspace, [folder / "lease.pdf"], settings=settings)
@@ -72,7 +73,7 @@ def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def assistant(filled_home: Path, lectern_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Assistant]:
     shutil.copytree(filled_home, lectern_home)
-    assistant = build(load_settings(lectern_home, embedder={"model": "hashing:256"}, live={"conversations": 3}))
+    assistant = build(load_settings(lectern_home, **LIGHT, live={"conversations": 3}))
     ears, voice = Ears(), Voice()
     monkeypatch.setattr(assistant, "recogniser", lambda: ears)
     monkeypatch.setattr(assistant, "synthesiser", lambda: voice)
