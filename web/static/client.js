@@ -35,6 +35,7 @@ async function request(address, options = {}) {
     if (error.name === "AbortError") throw error;
     throw UNREACHABLE;
   }
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`); // the login has ended
   if (!response.ok) throw await problemFrom(response);
   return response;
 }

@@ -1,5 +1,6 @@
 // The bar on top: which workspace, light or dark; on narrow screens the tabs between the regions.
 
+import { mountAccount } from "./account.js";
 import { getJson, Problem, send } from "./client.js";
 import { h, icon, iconButton, notice } from "./dom.js";
 import { chooseWorkspace, on, preference, showRegion, state } from "./state.js";
@@ -29,6 +30,7 @@ export function mount(root) {
       tab("documents", "Documents"), tab("conversation", "Ask"), tab("page", "Page")),
     dialog);
   showRegion("conversation");
+  mountAccount(root.querySelector(".lec-bar-tools"));
 
   function choose(value) {
     if (value === NEW) {
@@ -42,6 +44,7 @@ export function mount(root) {
     try { names = (await getJson("/api/workspaces")).workspaces; } catch { /* the documents region reports it */ }
     if (!names.includes(state.workspace)) {
       if (names.includes("default")) chooseWorkspace("default");
+      else if (names.length) chooseWorkspace(names[0]); // who logs in may know of others only
       else names = [state.workspace, ...names];
     }
     select.replaceChildren(
