@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from documents import ANSWER
 from PIL import Image
 from v1_server import QUESTION, WORKSPACE, Served, lease_bytes, served, wav  # noqa: F401
 
+from rag.types import Answer, AnswerEvent
 from web.v1.bounded import MAX_DEPTH, depth
 
 LEASE = f"/workspaces/{WORKSPACE}"
@@ -289,8 +292,6 @@ def test_unexpected_failures_say_nothing_of_the_inside(
     assert error(whole, 500, "internal") and "secret" not in whole.text
 
     def fail_later(*_: Any, **__: Any) -> Any:
-        from rag.types import AnswerEvent
-
         yield AnswerEvent(text="Eleven ")
         raise RuntimeError("secret detail")
 
@@ -298,6 +299,45 @@ def test_unexpected_failures_say_nothing_of_the_inside(
     streamed = http.post(f"{LEASE}/ask", json={"question": QUESTION, "stream": True})
     assert "secret" not in streamed.text
     assert [name for name, _ in events(streamed)] == ["text", "error"]
+
+
+def test_a_visitor_who_leaves_ends_the_work(
+    http: httpx.Client,
+    served: Served,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = threading.Event()
+
+    def endless(*_: Any, **__: Any) -> Any:
+        try:
+            while True:
+                yield AnswerEvent(text="word ")
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(served.assistant, "stream", endless)
+    with http.stream("POST", f"{LEASE}/ask", json={"question": QUESTION, "stream": True}) as response:
+        next(response.iter_raw())
+        assert not ended.is_set()
+    assert ended.wait(20)
+
+
+def test_a_silent_stream_is_kept_alive_by_comments(
+    http: httpx.Client,
+    served: Served,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(*_: Any, **__: Any) -> Any:
+        yield AnswerEvent(text="word ")
+        time.sleep(0.3)
+        yield AnswerEvent(answer=Answer("?", "word ", False, (), (), "slow"))
+
+    monkeypatch.setattr(served.assistant, "stream", slow)
+    monkeypatch.setattr("web.v1.streams.KEEP_ALIVE_S", 0.05)
+    response = http.post(f"{LEASE}/ask", json={"question": QUESTION, "stream": True})
+    assert response.text.count("\n: ") >= 1
+    assert [name for name, _ in events(response)] == ["text", "answer"]
 
 
 def test_every_route_is_described_and_errors_have_one_schema(http: httpx.Client) -> None:

@@ -24,6 +24,7 @@ from core.settings import load_settings
 from ingest.pipeline import ingest_file
 from omni.types import Segment, Transcript, Waveform
 from web.accounts.middleware import AccountsMiddleware
+from web.fair_queue import FairQueue, Lanes
 from web.guard import Guard
 from web.mcp import build_server, http_app
 from web.v1.app import add_v1
@@ -91,6 +92,7 @@ def api_alone(assistant: Assistant) -> FastAPI:
 
     agents = build_server(assistant)
     app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.add_middleware(FairQueue, lanes=Lanes(2))
     app.add_middleware(AccountsMiddleware, accounts=None)
     app.add_middleware(Guard, local_only=True)
     add_v1(app, assistant)

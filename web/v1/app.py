@@ -30,7 +30,7 @@ from web.v1 import (
 )
 from web.v1.addresses import WholePath
 from web.v1.bounded import HeadAndOptions
-from web.v1.errors import add_v1_errors
+from web.v1.errors import add_v1_errors, refusals
 
 if TYPE_CHECKING:
     from web.wiring import Assistant
@@ -84,6 +84,19 @@ class V1:
         return {**self.app.openapi(), "servers": [{"url": "/v1"}]}
 
 
+class _Described(FastAPI):
+    """Its OpenAPI document says that a key may be sent, and is needed only where there is a login."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            described = super().openapi()
+            schemes = described.setdefault("components", {}).setdefault("securitySchemes", {})
+            schemes["key"] = {"type": "http", "scheme": "bearer", "description": "an API key, where there is a login"}
+            described["security"] = [{}, {"key": []}]
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
 def add_v1(app: FastAPI, assistant: Assistant) -> V1:
     """Put the API under /v1 of `app`."""
     v1 = build_v1(assistant)
@@ -93,13 +106,14 @@ def add_v1(app: FastAPI, assistant: Assistant) -> V1:
 
 def build_v1(assistant: Assistant) -> V1:
     """The API over one assistant."""
-    app = FastAPI(
+    app = _Described(
         title="Lectern",
         version=VERSION,
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         docs_url=None,
         redoc_url=None,
+        responses=refusals(),
         max_body_size=assistant.settings.ingest.max_file_mb * 2**20 + _FORM_ROOM,
     )
     app.state.assistant = assistant

@@ -119,6 +119,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": described[status]} for status in {400, 422, *statuses}}
 
 
+def refusals() -> dict[int | str, dict[str, Any]]:
+    """`responses=` of every route: what a login adds."""
+    return {
+        401: {"model": ErrorBody, "description": "There is a login, and no valid key or session was sent"},
+        403: {"model": ErrorBody, "description": "Your role does not allow this"},
+    }
+
+
 def error_response(
     path: str,
     status: int,
