@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     ask.add_argument("question", nargs="?", help="the question in writing")
     ask.add_argument("--audio", type=Path, metavar="IN.wav", help="the question as a recording")
     ask.add_argument("--speak", type=Path, metavar="OUT.wav", help="write the spoken answer here")
+    ask.add_argument(
+        "--session", metavar="NAME", help="continue this conversation (its title or id), or begin one of that name"
+    )
     ask.add_argument("--json", action="store_true", help="one JSON object on stdout")
     ask.add_argument("--workspace", default="default", help="documents to ask (default: %(default)s)")
     ask.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
@@ -89,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             speak=arguments.speak,
             as_json=arguments.json,
             workspace=arguments.workspace,
+            session=arguments.session or "",
         )
     if arguments.command in keeping.COMMANDS:
         return keeping.run(arguments, settings)

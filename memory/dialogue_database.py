@@ -167,7 +167,10 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _remedy(path: Path) -> str:
-    return f"Move {path} away: conversations start anew, the documents are not touched"
+    return (
+        f"Stop Lectern and run `python -m memory repair --workspace {path.parent.name}`: it saves what can be read; or "
+        f"move {path.name} away to start anew. The documents are not touched"
+    )
 
 
 def match_any(terms: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ class DialogueStore(MemoryStore):
         with self._writing() as connection:
             connection.execute(
                 "INSERT INTO sessions (id, code, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-                (session_id, code, _title(title), created_at, created_at),
+                (session_id, code, title_of(title), created_at, created_at),
             )
         return self.session(session_id)
 
@@ -63,6 +63,18 @@ class DialogueStore(MemoryStore):
         """The session that a code shared from another device stands for; case, spaces and hyphens do not matter."""
         letters = re.sub(r"[^0-9A-Z]", "", code.upper())
         return self._session("s.code = ?", "-".join(letters[i : i + 4] for i in range(0, len(letters), 4)))
+
+    def find(self, name: str) -> SessionInfo:
+        """By id or by title, whatever its case. Raises NotFoundError; UsageError if several have this title."""
+        if known := self.sessions_by_id([name]):
+            return known[0]
+        titled = [info for info in self.sessions(title=name) if info.title.casefold() == name.casefold()]
+        if not titled:
+            raise NotFoundError(f"there is no conversation {name!r}", remedy="`python -m memory sessions` lists them")
+        if len(titled) > 1:
+            ids = ", ".join(info.session_id for info in titled[:5])
+            raise UsageError(f"several conversations are called {name!r}", remedy=f"Give one's id: {ids}")
+        return titled[0]
 
     def _session(self, where: str, value: str) -> SessionInfo:
         with self._reading() as connection:
@@ -97,7 +109,7 @@ class DialogueStore(MemoryStore):
         """Raises NotFoundError, UsageError (an empty title)."""
         if not title.strip():
             raise UsageError("a conversation's title is empty", remedy="Give it a name")
-        self._update(session_id, "title", _title(title))
+        self._update(session_id, "title", title_of(title))
 
     def set_remember(self, session_id: str, remember: bool) -> None:
         """Switch long-term memory on or off for one session; what is already remembered stays."""
@@ -173,7 +185,7 @@ class DialogueStore(MemoryStore):
                 for said in turn.get("said", ()):
                     memory_id = self._remember(connection, turn_id, said, previous, at)
                     previous = memory_id if said.kind == "turn" else previous
-                title = title or _title(turn["question"])
+                title = title or title_of(turn["question"])
                 stored.append(Turn(turn_id, session_id, number, at, words[0], words[1], words[2], details))
             if stored:
                 connection.execute(
@@ -242,6 +254,7 @@ def _turn(row: sqlite3.Row) -> Turn:
     )  # fmt: skip
 
 
-def _title(text: str) -> str:
+def title_of(text: str) -> str:
+    """A title from a question's words, on one line and not too long."""
     title = " ".join(clean(text).split())
     return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…"

@@ -22,6 +22,7 @@ from core.errors import ModelError
 from ingest.tokens import STOP_WORDS, query_terms
 from memory.mentions import Mention, mentions, years
 from memory.referents import Referent, referents
+from rag.prompts import harmless
 from rag.types import TextGenerator
 
 log = logging.getLogger(__name__)
@@ -353,7 +354,7 @@ repeat it. Reply with the rewritten question alone, on one line."""
 
 
 def _by_model(text: str, turns: Sequence[tuple[str, str]], generator: TextGenerator) -> str:
-    talk = "\n".join(f"User: {asked}\nAssistant: {answer[:400]}" for asked, answer in turns[-4:])
+    talk = "\n".join(f"User: {asked}\nAssistant: {harmless(answer[:400])}" for asked, answer in turns[-4:])
     try:
         reply = "".join(generator.generate(_REWRITE, [("user", f"{talk}\n\nLast question: {text}")]))
     except ModelError as error:

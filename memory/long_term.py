@@ -90,15 +90,20 @@ class LongTermMemory:
             return 0
         with self._lock:
             vectors = self._checked_vectors()
-            if gone := self.store.forgotten():
-                vectors.remove(gone)
-                self.store.removed(gone)
+            self.remove_forgotten()
             done = 0
             while (limit is None or done < limit) and (waiting := self.store.to_embed(batch)):
                 vectors.put([memory.memory_id for memory in waiting], self._embed(waiting))
                 self.store.embedded(waiting)
                 done += len(waiting)
             return done
+
+    def remove_forgotten(self) -> None:
+        """Take deleted memories' vectors out of the index; needs no embedder. Raises StoreError."""
+        with self._lock:
+            if gone := self.store.forgotten():
+                self._index().remove(gone)
+                self.store.removed(gone)
 
     def rebuild(self) -> int:
         """Make the vector index again from the verbatim words; how many were embedded."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.errors import ModelError, UsageError
+from core.errors import ModelError, NotFoundError, UsageError
 from core.settings import Settings
 from omni.types import Waveform
 from rag.types import Answer
 
 if TYPE_CHECKING:
+    from memory.session import Conversation, OpenTurn
     from omni.cascade import SpeechEvent
     from web.wiring import Assistant
 
@@ -29,6 +30,7 @@ class Outcome:
     answer: Answer
     transcript: str | None = None  # of a recorded question
     sound: Waveform | None = None
+    turn: OpenTurn | None = None  # of a conversation
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -40,8 +42,11 @@ def ask_once(
     speak: Path | None = None,
     as_json: bool = False,
     workspace: str = "default",
+    session: str = "",
 ) -> int:
     """Answer a written or recorded question from `workspace`; print it, and write the spoken answer to `speak`.
+
+    `session`: id or title of the conversation that it belongs to; one of this title is begun if there is none.
 
     Raises LecternError: an unreadable or silent recording, a workspace that does not exist, a folder that cannot be
     written to. Returns the exit status: 0 also for a refused answer.
@@ -53,10 +58,9 @@ def ask_once(
     started = time.perf_counter()
     assistant = build(settings)
     try:
-        if assistant.uses_omni and (audio is not None or speak is not None):
-            outcome = _by_speech_model(assistant, question, audio, workspace, speak=speak is not None, started=started)
-        else:
-            outcome = _by_cascade(assistant, question, audio, workspace, speak=speak is not None, started=started)
+        talk = _conversation(assistant, workspace, session) if session else None
+        by = _by_speech_model if assistant.uses_omni and (audio is not None or speak is not None) else _by_cascade
+        outcome = by(assistant, question, audio, workspace, talk, speak=speak is not None, started=started)
         if speak is not None:
             if outcome.sound is None:
                 raise ModelError("the voice said nothing", remedy=_OTHER_VOICE[settings.engine])
@@ -81,9 +85,18 @@ _OTHER_VOICE = {
 }
 
 
+def _conversation(assistant: Assistant, workspace: str, name: str) -> Conversation:
+    dialogue = assistant.dialogue(workspace)
+    try:
+        return dialogue.resume(dialogue.store.find(name).session_id)
+    except NotFoundError:
+        return dialogue.start(name)
+
+
 def _by_cascade(
-    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, *, speak: bool, started: float
-) -> Outcome:
+    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, talk: Conversation | None, *,
+    speak: bool, started: float,
+) -> Outcome:  # fmt: skip
     """Hear, then answer, then say it: one part after the other, overlapping where they can."""
     from omni.cascade import speak_answer
 
@@ -93,25 +106,31 @@ def _by_cascade(
         question = transcript = _hear(assistant, audio, workspace)
         transcribe_ms = (time.perf_counter() - started) * 1000
     assert question is not None
-    events = assistant.stream(question, workspace)
+    turn = talk.ask(question) if talk is not None else None
+    events = turn if turn is not None else assistant.stream(question, workspace)
     if speak:
         outcome = _collect(speak_answer(events, assistant.synthesiser(), rate=assistant.settings.speech.rate), started)
     else:
         outcome = Outcome(next(event.answer for event in events if event.answer is not None))
-    outcome.transcript = transcript
+    outcome.transcript, outcome.turn = transcript, turn
     outcome.timings_ms = {**outcome.answer.timings_ms, "transcribe": transcribe_ms, **outcome.timings_ms}
     return outcome
 
 
 def _by_speech_model(
-    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, *, speak: bool, started: float
-) -> Outcome:
+    assistant: Assistant, question: str | None, audio: Path | None, workspace: str, talk: Conversation | None, *,
+    speak: bool, started: float,
+) -> Outcome:  # fmt: skip
     """One model hears and answers; what it heard is written down beside it."""
     from omni.audio import load_audio
 
     asked = load_audio(audio) if audio is not None else question
     assert asked is not None
-    outcome = _collect(assistant.converse(asked, workspace, speak=speak), started)
+    turn = talk.open_turn() if talk is not None else None
+    outcome = _collect(assistant.converse(asked, workspace, turn=turn, speak=speak), started)
+    if turn is not None:
+        turn.keep(outcome.answer)
+        outcome.turn = turn
     outcome.timings_ms = {**outcome.answer.timings_ms, "transcribe": 0.0, **outcome.timings_ms}
     return outcome
 
@@ -151,6 +170,8 @@ def _json(outcome: Outcome, *, path: Path | None) -> dict[str, Any]:
     printed = {**answer_to_json(outcome.answer), "timings_ms": timings}
     if outcome.transcript is not None:
         printed["transcript"] = outcome.transcript
+    if (turn := outcome.turn) is not None and turn.turn is not None:
+        printed |= {"understood": turn.turn.understood, "session": turn.turn.session_id, "turn": turn.turn.number}
     if outcome.sound is not None:
         printed["audio"] = {
             "path": str(path),
@@ -164,6 +185,8 @@ def _print(outcome: Outcome, path: Path | None) -> None:
     answer = outcome.answer
     if outcome.transcript is not None:
         print(f"Heard: {outcome.transcript}", file=sys.stderr)
+    if outcome.turn is not None and outcome.turn.understood is not None and outcome.turn.understood.changed:
+        print(f"Understood as: {outcome.turn.understood.query}", file=sys.stderr)
     print(answer.text)
     if answer.citations:
         print()

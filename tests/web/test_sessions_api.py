@@ -168,3 +168,16 @@ def test_a_visitor_who_leaves_early_keeps_what_was_written(client: TestClient, a
     events.close()  # type: ignore[attr-defined]
     [turn] = client.get(f"{AT}/sessions/{session}/turns").json()["turns"]
     assert turn["interrupted"] and turn["answer"]["answer"] == text
+
+
+def test_the_command_line_continues_a_conversation(
+    assistant: Assistant, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from web.one_shot import ask_once
+
+    assistant.close()
+    for question in (FIRST, FOLLOW_UP):
+        assert ask_once(assistant.settings, question, session="Rent talk", as_json=True) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (second["understood"], second["turn"]) == ("What was the rent in 2020?", 2)
+    assert second["session"] == first["session"] and "48,500" in second["answer"]
