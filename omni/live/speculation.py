@@ -43,12 +43,10 @@ class Speculation:
     ) -> None:
         """`found(question, hits)` is called through `post` for each guess."""
         self._look, self._work, self._post, self._found = look, work, post, found
-        self._done: set[str] = set()  # questions that were looked up
-        self._whole: set[str] = set()  # those of them that were heard up to a pause, with all their readings
+        self._looked: set[str] = set()  # guesses made
+        self._whole: set[str] = set()  # questions heard up to a pause, that were or are being looked up in all readings
         self._lock = threading.Lock()
-        self._running = False
-        self._wanted = Transcript("", (), 0.0)
-        self._sure = False
+        self._guessing = False
         self._last_content: tuple[str, ...] = ()
         self.closed = False
 
@@ -56,47 +54,39 @@ class Speculation:
         """Look it up if it is worth it. `sure`: the speaker has paused, this may be the whole question."""
         text = transcript.text
         content = tuple(word for word in words_of(text) if word not in _SMALL)
-        if self.closed or len(content) < LEAST_CONTENT:
-            return
-        if not sure and (content == self._last_content or self._running or self._work.busy):
+        if self.closed or len(content) < (1 if sure else LEAST_CONTENT):
             return
         with self._lock:
-            if text in (self._whole if sure else self._done):
-                return
-            if self._running and self._wanted.text == text and (self._sure or not sure):
-                return
-            self._last_content = content
-            self._wanted, self._sure = transcript, sure
-            if self._running:
-                return
-            self._running = True
-        self._work.submit(self._job, priority=Priority.PAUSE if sure else Priority.GUESS)
+            if sure:
+                if text in self._whole:
+                    return
+                self._whole.add(text)
+            else:
+                if self._guessing or content == self._last_content or text in self._looked or self._work.busy:
+                    return
+                self._guessing = True
+                self._last_content = content
+            self._looked.add(text)
+        self._work.submit(partial(self._job, transcript, sure), priority=Priority.PAUSE if sure else Priority.GUESS)
 
     def verdict(self, question: str) -> Literal["kept", "dropped", "none"]:
-        """Whether the question of the finished turn is one that was looked up."""
+        """Whether the question of the finished turn is one that was looked up, or is being."""
         self.closed = True
         with self._lock:
-            if question in self._whole or (self._running and self._sure and self._wanted.text == question):
+            if question in self._whole:
                 return "kept"
-            return "dropped" if self._done or self._running else "none"
+            return "dropped" if self._looked else "none"
 
-    def _job(self) -> None:
-        while True:
+    def _job(self, transcript: Transcript, sure: bool) -> None:
+        hits: Sequence[Hit] = []
+        try:
+            if sure or not self.closed:
+                hits = self._look(transcript)
+        except LecternError as error:  # the answer itself will say it
+            log.info("looking up in advance: %s", error)
+        except Exception:
+            log.exception("looking up in advance")
+        finally:
             with self._lock:
-                wanted, sure = self._wanted, self._sure
-            try:
-                hits = self._look(wanted)
-            except LecternError as error:  # the answer itself will say it
-                log.info("looking up in advance: %s", error)
-                hits = []
-            except Exception:
-                log.exception("looking up in advance")
-                hits = []
-            self._post(partial(self._found, wanted.text, hits))
-            with self._lock:
-                self._done.add(wanted.text)
-                if sure:
-                    self._whole.add(wanted.text)
-                if self._wanted is wanted or self.closed:
-                    self._running = False
-                    return
+                self._guessing = self._guessing and sure
+        self._post(partial(self._found, transcript.text, hits))
