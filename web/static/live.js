@@ -408,7 +408,7 @@ export function mountLive(host) {
       bar.show("off");
       return;
     }
-    bar.show(shown(), { mode, remark: on.line === "open" ? on.busy || (on.waking ? "Waking up, which takes a moment after a start." : "") : "" });
+    bar.show(shown(), { mode, paused: on.paused, remark: on.line === "open" ? on.busy || (on.waking ? "Waking up, which takes a moment after a start." : "") : "" });
   }
 
   function shown() {

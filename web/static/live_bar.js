@@ -25,6 +25,7 @@ export class Bar {
     this.state = "off";
     this.mode = "hands_free";
     this.remark = "";
+    this.paused = false;
     this.orb = h("span", { class: "lec-orb", "aria-hidden": "true" }, h("span", {}));
     this.title = h("p", { class: "lec-live-state", role: "status" });
     this.hint = h("p", { class: "lec-hint" });
@@ -58,17 +59,18 @@ export class Bar {
   }
 
   get waits() {
-    return this.state === "paused" || this.state === "blocked";
+    return this.paused || this.state === "blocked";
   }
 
-  // `remark`: instead of the usual hint.
-  show(state, { mode = this.mode, remark = "" } = {}) {
-    const changed = state !== this.state || mode !== this.mode || remark !== this.remark;
-    Object.assign(this, { state, mode, remark });
+  // `remark`: instead of the usual hint; `paused`: the microphone is off, whatever else goes on.
+  show(state, { mode = this.mode, remark = "", paused = false } = {}) {
+    const changed = state !== this.state || mode !== this.mode || remark !== this.remark || paused !== this.paused;
+    Object.assign(this, { state, mode, remark, paused });
     if (!changed) return;
     this.panel.hidden = state === "off";
     this.panel.dataset.state = state;
-    const [title = "", free = "", held = ""] = WORDS[state] ?? [];
+    const [title = ""] = WORDS[state] ?? [];
+    const [, free = "", held = ""] = WORDS[paused && state === "speaking" ? "paused" : state] ?? [];
     if (this.title.textContent !== title) this.title.textContent = title; // said anew by screen readers whenever it is set
     this.hint.textContent = remark || (mode === "hands_free" ? free : held);
     this.pauseButton.replaceChildren(icon(this.waits ? "mic" : "micOff"), h("span", {}, this.waits ? "Go on" : "Pause"));
