@@ -267,12 +267,7 @@ def _beside(home: Path) -> list[str]:
 
 
 def show(found: dict[str, object]) -> None:
-    rows = [
-        ("fair queue", "fair_queue"),
-        ("no queue", "no_queue"),
-        ("5 clients", "alone"),
-        ("+ ingest", "beside_ingest"),
-    ]
+    rows = {"fair queue": "fair_queue", "no queue": "no_queue", "5 clients": "alone", "+ ingest": "beside_ingest"}
     print(f"{found['pages']} pages, {found['clients']} clients, {found['seconds']} s each\n")
     print(f"{'':12}{'answered':>9}{'busy':>6}{'failed':>7}{'per s':>8}{'p50 ms':>9}{'p95 ms':>9}{'peak MiB':>10}")
     for title, key in rows.items():
