@@ -10,7 +10,7 @@ gives an empty transcript. All are thread-safe: one decoding at a time each.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +19,18 @@ import numpy as np
 from core.errors import UsageError
 from core.runtime import require, resolve_device
 from core.settings import SpeechSettings
+from omni.arpabet import phones
 from omni.audio import resample
+from omni.close_terms import TermIndex
+from omni.language_bias import DocumentLanguage
+from omni.second_opinion import combined
 from omni.sphinx import SphinxRecogniser
 from omni.tts import cannot_load, folder_or_id
-from omni.types import Segment, SpeechRecogniser, Transcript, Waveform
+from omni.types import Hypothesis, RecognitionSession, Segment, SpeechRecogniser, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+from omni.window_session import WindowSession
 
+N_BEST = 4  # beams of a transformers model, all of them kept as hypotheses
 HINT_CHARACTERS = 600  # of the documents' words, given to Whisper as its prompt (224 tokens at most)
 
 
@@ -50,7 +56,7 @@ class FasterWhisperRecogniser:
             with self._lock:
                 pieces, _info = self._model.transcribe(
                     cut(heard, start, end).samples,
-                    initial_prompt=_hint(vocabulary),
+                    hotwords=_hint(vocabulary),  # of every window of 30 s, where a prompt is of the first alone
                     condition_on_previous_text=False,
                 )
                 for piece in pieces:  # lazily decoded: stays inside the lock
@@ -58,7 +64,12 @@ class FasterWhisperRecogniser:
                         begins = min(end, start + piece.start)
                         found.append(Segment(begins, max(begins, min(end, start + piece.end)), piece.text.strip()))
                         scores.append(float(np.exp(piece.avg_logprob)))
-        return _transcript(found, scores, waveform.seconds)
+        return _transcript(
+            [(segment, [(segment.text, 0.0)]) for segment in found], scores, waveform.seconds, vocabulary
+        )
+
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
+        return WindowSession(lambda sound: self.transcribe(sound, vocabulary=vocabulary))
 
 
 class TransformersRecogniser:
@@ -81,15 +92,33 @@ class TransformersRecogniser:
         import torch
 
         heard, found = resample(waveform, SAMPLE_RATE), []
+        hint = _hint(vocabulary)
+        prompt = self._processor.get_prompt_ids(hint, return_tensors="pt").to(self._device) if hint else None
         for start, end in speech_segments(heard, self._vad):
             samples = cut(heard, start, end).samples
             features = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
             with self._lock, torch.inference_mode():
-                tokens = self._model.generate(features.to(self._device, self._model.dtype))
-            text = self._processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
-            if text:
-                found.append(Segment(start, end, text))
-        return _transcript(found, [], waveform.seconds)
+                beams = self._model.generate(
+                    features.to(self._device, self._model.dtype),
+                    prompt_ids=prompt,
+                    num_beams=N_BEST,
+                    num_return_sequences=N_BEST,
+                    return_dict_in_generate=True,
+                    output_scores=True,
+                )
+            tokens, scores = beams["sequences"], beams["sequences_scores"].tolist()
+            # a beam's score is the mean log-probability of its tokens; hypotheses compare whole readings
+            texts = [text.strip() for text in self._processor.batch_decode(tokens, skip_special_tokens=True)]
+            lengths = [int((row != self._model.config.pad_token_id).sum()) for row in tokens]
+            read: dict[str, float] = {}
+            for text, score, length in zip(texts, scores, lengths, strict=True):
+                read.setdefault(text, score * length)
+            if texts[0]:
+                found.append((Segment(start, end, texts[0]), list(read.items())))
+        return _transcript(found, [], waveform.seconds, vocabulary)
+
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
+        return WindowSession(lambda sound: self.transcribe(sound, vocabulary=vocabulary))
 
 
 def load_recogniser(settings: SpeechSettings | None = None, *, device: str = "auto") -> SpeechRecogniser:
@@ -117,10 +146,35 @@ def _load(recogniser: str, device: str, min_silence_ms: int) -> SpeechRecogniser
 
 
 def _hint(vocabulary: Sequence[str]) -> str | None:
-    return ", ".join(vocabulary)[:HINT_CHARACTERS] or None
+    """Names first: common words need no hint."""
+    words = [*vocabulary.names, *vocabulary] if isinstance(vocabulary, DocumentLanguage) else vocabulary
+    return ", ".join(dict.fromkeys(words))[:HINT_CHARACTERS] or None
 
 
-def _transcript(segments: Iterable[Segment], scores: Sequence[float], seconds: float) -> Transcript:
-    segments = tuple(segments)
+def _transcript(
+    found: Sequence[tuple[Segment, list[tuple[str, float]]]],
+    scores: Sequence[float],
+    seconds: float,
+    vocabulary: Sequence[str],
+) -> Transcript:
+    """Segments with their readings (best first: text, log-probability) -> one transcript."""
+    segments = tuple(segment for segment, _ in found)
     text = " ".join(segment.text for segment in segments)
-    return Transcript(text, segments, seconds, float(np.mean(scores)) if scores else 0.0)
+    n_best = combined([[Hypothesis(words, score) for words, score in readings] for _, readings in found])
+    confidence = float(np.mean(scores)) if scores else 0.0
+    corrections = tuple(_terms(vocabulary).corrections(text)) if text and len(vocabulary) else ()
+    return Transcript(text, segments, seconds, confidence, n_best, corrections)
+
+
+def _terms(vocabulary: Sequence[str]) -> TermIndex:
+    """The vocabulary by how it sounds; the latest ones are kept."""
+    key = vocabulary.name if isinstance(vocabulary, DocumentLanguage) else "\n".join(vocabulary)
+    if key not in _INDEXES:
+        for old in list(_INDEXES)[:-3]:
+            del _INDEXES[old]
+        words = (word.lower() for word in vocabulary)
+        _INDEXES[key] = TermIndex(dict.fromkeys((word for word in words if word.isalpha()), 1), phones)
+    return _INDEXES[key]
+
+
+_INDEXES: dict[str, TermIndex] = {}

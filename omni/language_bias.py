@@ -81,6 +81,7 @@ class DocumentLanguage(Sequence[str]):
         self._read = read
         self._documents = documents
         self._words: list[str] | None = None
+        self._names: list[str] | None = None
 
     @property
     def name(self) -> str:
@@ -120,6 +121,16 @@ class DocumentLanguage(Sequence[str]):
         if self._words is None:
             self._words = list(_terms(self.sentences()))[:2000]
         return self._words
+
+    @property
+    def names(self) -> list[str]:
+        """The documents' names as they are written, most frequent first."""
+        if self._names is None:
+            counts: Counter[str] = Counter()
+            for part in self.parts():
+                counts.update(part.names)
+            self._names = [name for name, _ in counts.most_common(NAMES)]
+        return self._names
 
     @overload
     def __getitem__(self, index: int) -> str: ...
