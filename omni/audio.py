@@ -29,6 +29,7 @@ AudioSource = str | os.PathLike[str] | bytes | BinaryIO | tuple[int, np.ndarray]
 
 SILENCE_PEAK = 10 ** (-66 / 20)  # quieter than -66 dBFS at its loudest: a muted microphone
 CLIPPED_SHARE = 0.4  # of all samples at full scale; speech overdriven by 20 dB has about 0.3 and is still understood
+MAX_SAMPLES = 2**28  # over all channels: 1 GiB decoded, 4.6 h at 16 kHz; a file of silence unpacks to far more
 RECORD_AGAIN = "Check the file by playing it, or record again (WAV, FLAC, OGG, MP3, M4A and WebM are read)"
 
 
@@ -151,11 +152,17 @@ def _decode(data: bytes, label: str) -> tuple[int, np.ndarray]:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-        return rate, samples
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if file.frames * file.channels > MAX_SAMPLES:
+                raise _too_long(label)
+            return file.samplerate, file.read(MAX_SAMPLES // file.channels, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         logger.debug("%s: libsndfile says %s; trying PyAV", label, error)
     return _decode_with_av(data, label)
+
+
+def _too_long(label: str) -> AudioError:
+    return AudioError(f"{label} is longer than can be held in memory", remedy="Cut it into pieces of an hour")
 
 
 def _decode_with_av(data: bytes, label: str) -> tuple[int, np.ndarray]:
@@ -167,12 +174,13 @@ def _decode_with_av(data: bytes, label: str) -> tuple[int, np.ndarray]:
             stream = container.streams.audio[0]
             rate = stream.rate
             to_float = av.AudioResampler(format="fltp")  # keeps rate and layout
-            planes = [
-                out.to_ndarray()
-                for frame in container.decode(stream)
-                for out in to_float.resample(frame)
-                if out.samples
-            ]
+            planes: list[np.ndarray] = []
+            decoded = 0
+            for frame in container.decode(stream):
+                planes += [out.to_ndarray() for out in to_float.resample(frame) if out.samples]
+                decoded += frame.samples * len(frame.layout.channels)
+                if decoded > MAX_SAMPLES:
+                    raise _too_long(label)
     except AudioError:
         raise
     except Exception as error:  # av raises OSError, ValueError and its own family for bytes that are no media

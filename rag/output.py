@@ -8,6 +8,7 @@ from typing import Any
 from rag.suspicious import suspicious
 from rag.types import Answer, Citation, Hit, Span
 
+AROUND = 300  # characters before and after a quote that count as its neighbourhood
 EXTRACTIVE = "extractive"  # the name of answers without a chat model
 SCORE_DIGITS, BOX_DIGITS, MS_DIGITS = 4, 2, 2
 
@@ -56,7 +57,10 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "answer": answer.text,
         "refused": answer.refused,
-        "citations": [citation_to_json(citation) for citation in answer.citations],
+        "citations": [
+            citation_to_json(citation) | {"suspicious": among_orders(citation, answer.hits)}
+            for citation in answer.citations
+        ],
         "model": answer.model,
         "confidence": round(answer.confidence, SCORE_DIGITS),
         "suspicious": is_suspicious(answer),
@@ -72,9 +76,23 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
 def is_suspicious(answer: Answer) -> bool:
     """Whether a passage that was quoted, or that a chat model has read, seems to give orders to a machine."""
     read = () if answer.model == EXTRACTIVE else answer.hits
-    return any(suspicious(citation.quote) for citation in answer.citations) or any(
+    return any(among_orders(citation, answer.hits) for citation in answer.citations) or any(
         suspicious(hit.chunk.text) for hit in read
     )
+
+
+def among_orders(citation: Citation, hits: Sequence[Hit]) -> bool:
+    """Whether a quote, with what stands around it in the passage it comes from, seems to give orders to a machine."""
+    if suspicious(citation.quote):
+        return True
+    for chunk in (hit.chunk for hit in hits):
+        if (chunk.document, chunk.page) == (citation.document, citation.page) and (
+            chunk.start < citation.end and citation.start < chunk.end
+        ):
+            start = max(citation.start - AROUND - chunk.start, 0)
+            if suspicious(chunk.text[start : citation.end + AROUND - chunk.start]):
+                return True
+    return False
 
 
 def citation_to_json(citation: Citation) -> dict[str, Any]:

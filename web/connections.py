@@ -61,13 +61,20 @@ def patient_protocol(header_timeout_s: float) -> type[H11Protocol]:
 
 
 class PatientBodies:
-    """ASGI middleware: a request body that pauses for `timeout_s`, or crawls, is answered 408 and read no further."""
+    """ASGI middleware: a request body that pauses for `timeout_s`, or crawls, is answered 408 and read no further.
+
+    Headers that came quickly but are too many or too long are answered 431.
+    """
 
     def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
         self.app = app
         self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _header_bytes(scope) > MAX_HEADER_BYTES:
+            said = {"message": "The request's address and headers are too long.", "remedy": "Send less in them."}
+            await JSONResponse({"error": said}, 431, {"Connection": "close"})(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -105,3 +112,8 @@ class PatientBodies:
             said = {"message": "The rest of the request did not come.", "remedy": "Send it again."}
             headers = {"Connection": "close", "Retry-After": str(math.ceil(self.timeout_s))}
             await JSONResponse({"error": said}, 408, headers)(scope, receive, send)
+
+
+def _header_bytes(scope: Scope) -> int:
+    lines = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    return lines + len(scope.get("raw_path") or b"") + len(scope["query_string"])

@@ -10,7 +10,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 from core.errors import LecternError
 from ingest.types import DocumentInfo
 from omni.types import Transcript
-from rag.output import citation_to_json, is_suspicious
+from rag.output import among_orders, citation_to_json, is_suspicious
 from rag.types import Answer, Citation, Hit
 from web.inbox import Upload
 
@@ -123,7 +123,10 @@ def answer_json(answer: Answer, *, sheets: Mapping[str, bool], nothing_found: st
         "refused": answer.refused,
         "notice": answer.notice,
         "suspicious": is_suspicious(answer),
-        "citations": [citation_json(c, sheets=sheets[c.document]) for c in answer.citations],
+        "citations": [
+            citation_json(c, sheets=sheets[c.document]) | {"suspicious": among_orders(c, answer.hits)}
+            for c in answer.citations
+        ],
         "nearest": [citation_json(passage, sheets=sheets[passage.document]) for passage in nearest],
         "model": answer.model,
         "timings_ms": {key: round(value, 1) for key, value in answer.timings_ms.items()},

@@ -34,7 +34,7 @@ from web.speech import Sheets, understood_json
 from web.v1.bounded import BoundedRoute
 from web.wiring import Assistant
 
-router = APIRouter(prefix="/api/workspaces/{workspace}", route_class=BoundedRoute)
+router = APIRouter(prefix="/api/workspaces/{workspace}", route_class=BoundedRoute, max_body_size=2**20)
 
 EXCERPT = 160  # characters of an answer shown where it was found
 

@@ -72,8 +72,6 @@ def test_a_workspace_cannot_be_reached_under_another_name(log_in: LogIn, name: s
     assert_nothing_of_it(
         mia.post(f"/api/workspaces/{part}/search", json={"question": "What is the code of the vault?"})
     )
-    assert_nothing_of_it(
-        mia.get(f"/api/workspaces/lease/documents?workspace={quote(name)}")
 
 
 def test_nor_by_a_second_name_beside_the_first(log_in: LogIn) -> None:

@@ -34,7 +34,7 @@ from web.accounts.middleware import refusal_answer
 from web.accounts.users import User
 from web.v1.bounded import BoundedRoute
 
-router = APIRouter(route_class=BoundedRoute)
+router = APIRouter(route_class=BoundedRoute, max_body_size=2**20)
 
 _FORM_BYTES = 16 * 1024
 

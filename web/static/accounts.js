@@ -8,7 +8,7 @@ const BASE = "/api/accounts";
 const root = document.getElementById("accounts");
 
 const when = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "");
-const field = (label, input) => h("label", {}, label, input);
+const field = (label, input, kind) => h("label", kind ? { class: kind } : {}, label, input);
 const text = (name, extra = {}) => h("input", { class: "lec-input", name, autocomplete: "off", ...extra });
 const choice = (name, values) => h("select", { class: "lec-input", name }, values.map((value) => h("option", { value }, value)));
 const button = (label, onclick) => h("button", { type: "button", class: "lec-button", onclick }, label);
@@ -65,7 +65,7 @@ function users() {
       const found = (await getJson(`${BASE}/users`)).users;
       list.replaceChildren(table(["Name", "May", "Since", ""], found.map(({ name, admin, grants, created_at: at }) => [
         cell(name), cell(admin ? "everything" : Object.entries(grants).map(([where, role]) => `${where === "*" ? "every workspace" : where}: ${role}`).join(", ") || "nothing yet"),
-        cell(when(at), "lec-when"), cell(button("Remove", () => remove(name)))])));
+        cell(when(at), "lec-when"), cell(button("Remove", () => remove(name)), "lec-do")])));
     });
   }
   fill();
@@ -81,8 +81,8 @@ function keys() {
     field("What it is for", text("label", { maxlength: 100 })),
     field("Role", choice("role", ROLES)),
     field("Workspaces", text("workspaces", { placeholder: "all of the user's" })),
-    field("Days", text("days", { type: "number", min: 1, value: 365 })),
-    field("Calls a minute", text("rate", { type: "number", min: 1, value: 120 })),
+    field("Days", text("days", { type: "number", min: 1, value: 365 }), "lec-short"),
+    field("Calls a minute", text("rate", { type: "number", min: 1, value: 120 }), "lec-short"),
     h("button", { type: "submit", class: "lec-button lec-button-main" }, "Make key"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -91,7 +91,7 @@ function keys() {
     await attempt(said, async () => {
       const response = await postJson(`${BASE}/keys`, { user, label, role, workspaces: named.length ? named : ["*"], days: Number(days), per_minute: Number(rate) });
       const { key } = await response.json();
-      shown.replaceChildren(h("div", { class: "lec-key" }, h("p", {}, "Copy this key now: it is shown this once."), h("code", {}, key)));
+      shown.replaceChildren(h("div", { class: "lec-key" }, h("p", {}, "Copy this key now: it is not shown again."), h("code", {}, key)));
       form.reset();
     });
     await fill();
@@ -107,7 +107,7 @@ function keys() {
         const off = key.state === "active" ? "" : "lec-off";
         return [cell([h("span", { class: off }, key.label || key.id)]), cell(key.user), cell(`${key.role}, ${key.workspaces.join(", ").replace(/^\*$/, "all workspaces")}`),
           cell(key.state === "active" ? when(key.expires_at) || "for ever" : key.state, "lec-when"), cell(when(key.used_at) || "never", "lec-when"),
-          cell(key.state === "active" ? button("Revoke", () => revoke(key.id)) : "")];
+          cell(key.state === "active" ? button("Revoke", () => revoke(key.id)) : "", "lec-do")];
       })) : h("p", {}, "No keys yet. Programs send one as a Bearer token."));
     });
   }

@@ -10,7 +10,7 @@ const duration = (ms) => (ms ? (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 10
 const MODELS = { extractive: "Quoted from your documents", memory: "From what you said" };
 const modelName = (model) => MODELS[model] ?? (model.startsWith("omni:") ? "Speech language model" : model);
 
-const SUSPICIOUS = "gives orders to whoever reads it: quoted here, not obeyed";
+const SUSPICIOUS = "from a passage that gives orders to its reader: not obeyed";
 
 // `readAloud`: called by the loudspeaker below a whole answer.
 export function drawAnswer(body, { answer, shown = answer, citations, refused, nothing, nearest = [], notice: remark, suspicious = false, model, timings_ms: timings, found, confidence, cached },

@@ -133,7 +133,7 @@ class HitOut(BaseModel):
     end: int
     score: float = Field(description="0..1, comparable inside one list")
     spans: list[SpanOut] = Field(description="the exact words that answer, best first")
-    suspicious: bool = Field(False, description="the passage seems to give orders to its reader; shown, never obeyed")
+    suspicious: bool = Field(False, description="the passage seems to give orders to its reader")
 
 
 class SearchResult(BaseModel):
@@ -168,7 +168,7 @@ class CitationOut(BaseModel):
     boxes: list[Box] = []
     verified: bool = Field(True, description="whether the claim was found in the source")
     score: float = 0.0
-    suspicious: bool = Field(False, description="the quote seems to give orders to its reader; shown, never obeyed")
+    suspicious: bool = Field(False, description="it, or what stands around it, seems to give orders to its reader")
 
 
 class AnswerOut(BaseModel):
