@@ -114,9 +114,9 @@ class TermIndex:
                 if re.search(r"[^\w\s']", text[span[0][1] : span[-1][2]]):  # not over a mark or a figure
                     break
                 own = all(word in self._known or word in STOP_WORDS for word in bare)
-                heard = "".join(bare)
+                heard = bare[0]
                 for term, distance in self.nearest([phone for part in said[first : last + 1] for phone in part]):
-                    if term == heard and len(bare) == 1:
+                    if term in bare:  # it was understood
                         continue
                     if len(bare) == 1 and _same_stem(term, heard):
                         continue

@@ -14,8 +14,10 @@ import numpy as np
 
 from core.errors import ModelError, NotFoundError, UsageError
 from core.settings import Settings
-from omni.types import Waveform
+from omni.types import Transcript, Waveform
 from rag.types import Answer
+from rag.wordings import Wording
+from web.schemas import transcript_json
 
 if TYPE_CHECKING:
     from memory.session import Conversation, OpenTurn
@@ -30,6 +32,7 @@ class Outcome:
     answer: Answer
     transcript: str | None = None  # of a recorded question
     sound: Waveform | None = None
+    heard: Transcript | None = None  # by a recogniser: with its hypotheses and corrections
     turn: OpenTurn | None = None  # of a conversation
     timings_ms: dict[str, float] = field(default_factory=dict)
 
@@ -99,20 +102,24 @@ def _by_cascade(
 ) -> Outcome:  # fmt: skip
     """Hear, then answer, then say it: one part after the other, overlapping where they can."""
     from omni.cascade import speak_answer
+    from omni.close_terms import wordings
 
-    transcript = None
+    transcript = heard = None
+    readings: list[Wording] = []
     transcribe_ms = 0.0
     if audio is not None:
-        question = transcript = _hear(assistant, audio, workspace)
+        heard = _hear(assistant, audio, workspace)
+        question = transcript = heard.text
+        readings = wordings(heard)
         transcribe_ms = (time.perf_counter() - started) * 1000
     assert question is not None
-    turn = talk.ask(question) if talk is not None else None
-    events = turn if turn is not None else assistant.stream(question, workspace)
+    turn = talk.ask(question, wordings=readings) if talk is not None else None
+    events = turn if turn is not None else assistant.stream(question, workspace, wordings=readings)
     if speak:
         outcome = _collect(speak_answer(events, assistant.synthesiser(), rate=assistant.settings.speech.rate), started)
     else:
         outcome = Outcome(next(event.answer for event in events if event.answer is not None))
-    outcome.transcript, outcome.turn = transcript, turn
+    outcome.transcript, outcome.turn, outcome.heard = transcript, turn, heard
     outcome.timings_ms = {**outcome.answer.timings_ms, "transcribe": transcribe_ms, **outcome.timings_ms}
     return outcome
 
@@ -135,13 +142,13 @@ def _by_speech_model(
     return outcome
 
 
-def _hear(assistant: Assistant, audio: Path, workspace: str) -> str:
+def _hear(assistant: Assistant, audio: Path, workspace: str) -> Transcript:
     from omni.audio import load_audio
     from omni.cascade import require_speech
 
     transcript = assistant.transcribe(load_audio(audio), workspace)
     require_speech(transcript, str(audio))
-    return transcript.text
+    return transcript
 
 
 def _collect(events: Iterator[SpeechEvent], started: float) -> Outcome:
@@ -170,6 +177,8 @@ def _json(outcome: Outcome, *, path: Path | None) -> dict[str, Any]:
     printed = {**answer_to_json(outcome.answer), "timings_ms": timings}
     if outcome.transcript is not None:
         printed["transcript"] = outcome.transcript
+    if outcome.heard is not None:
+        printed["heard"] = transcript_json(outcome.heard)
     if (turn := outcome.turn) is not None and turn.turn is not None:
         printed |= {"understood": turn.turn.understood, "session": turn.turn.session_id, "turn": turn.turn.number}
     if outcome.sound is not None:
