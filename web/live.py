@@ -111,7 +111,7 @@ class _Connection:
         def settle() -> None:
             """In the conversation's thread: the place where the two clocks meet."""
             if not resumed:
-                conversation.speaks = hello.speak
+                conversation.replies.speaks = hello.speak
             conversation.set_mode(hello.mode)
             self._loop.call_soon_threadsafe(done.cancel)
 
@@ -157,8 +157,8 @@ class _Connection:
             "next_sample": conversation.received,
             "conversation": self.session.answerer.conversation,
             "mode": conversation.mode,
-            "rate": conversation.rate,
-            "speak": conversation.speaks,
+            "rate": conversation.replies.rate,
+            "speak": conversation.replies.speaks,
             "ready": assistant.ready.is_set(),
             "recogniser": settings.speech.recogniser,
             "voice": voice,

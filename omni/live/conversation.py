@@ -24,27 +24,25 @@ import numpy as np
 from core.errors import LecternError
 from omni.live.answering import Answering
 from omni.live.barge_in import DUCK_FRAMES, HOLD_FRAMES, Interruption, Verdict, is_backchannel, judge
-from omni.live.commands import Command, CommandName, recognise
+from omni.live.commands import Command, recognise
 from omni.live.hearing import Heard, Hearing
 from omni.live.latency import TurnTimes
 from omni.live.outbox import Outbox
-from omni.live.speaking import Script, Speech
+from omni.live.replies import Replies
 from omni.live.speculation import Speculation
 from omni.live.turn_taking import Signal, TurnTaker, Words
 from omni.live.types import Answerer, LiveSettings, Mode
 from omni.live.work import Work
-from omni.spoken_citations import document_name, has_pages
 from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript
 from omni.vad import FRAME, FRAME_S, SAMPLE_RATE, SpeechProbability
-from rag.types import Citation, Hit
+from rag.types import Hit
 
 log = logging.getLogger(__name__)
 
 BEFORE_FRAMES = 6  # kept before the first frame of speech: soft consonants
 THRESHOLD_WHILE_SPEAKING = 0.6  # of speech probability: what is left of the assistant's own voice is weaker
-SLOWER, FASTER, SLOWEST, FASTEST = 0.85, 1.18, 0.6, 1.6  # steps and bounds of the speaking rate
 SHOWN_HITS, SHOWN_READINGS = 3, 5
-BUSY_MS, ANSWERS_KEPT = 300, 20
+BUSY_MS = 300
 HARDLY_HEARD_S = 0.6  # of an answer: who speaks so soon goes on with the question
 _NEVER_MS = 10**9
 
@@ -97,11 +95,13 @@ class LiveConversation:
         self.settings = settings or LiveSettings()
         self.outbox = outbox or Outbox()
         self.mode: Mode = "hands_free"
-        self.speaks = True
-        self.rate = self.settings.rate
         self.received = 0  # samples of the client's clock
-        self._answerer, self._recogniser, self._voice, self._vocabulary = answerer, recogniser, voice, vocabulary
-        self._work, self._post, self._clock, self._recorded = work, post, clock, recorded
+        self.replies = Replies(
+            answerer, voice, work, self.outbox, self.settings, clock=clock, post=post, recorded=recorded,
+            changed=self._tell_state,
+        )  # fmt: skip
+        self._answerer, self._recogniser, self._vocabulary = answerer, recogniser, vocabulary
+        self._work, self._post, self._clock = work, post, clock
         self._pronounce = pronounce
         self._probability = probability or SpeechProbability()
         self._taker = TurnTaker(self.settings.turn_taking)
@@ -109,16 +109,10 @@ class LiveConversation:
         self._recent: deque[np.ndarray] = deque(maxlen=BEFORE_FRAMES + 8)
         self._arrived: deque[float] = deque(maxlen=256)  # when each of the latest frames came
         self._button = False
-        self._turns = self._speeches = 0
+        self._turns = 0
         self._turn: _Turn | None = None
-        self._answering: Answering | None = None  # the latest, until another is asked
-        self._answers: dict[int, Answering] = {}
-        self._speech: Speech | None = None
-        self._where: list[Citation] = []  # of the speech that tells a place
-        self._ducked = self._held = False
         self._state = ""
         self._busy_told = 0
-        self._told_conversation = answerer.conversation
         self._behind_told = self._closed = False
         self._tell_state()
 
@@ -150,15 +144,15 @@ class LiveConversation:
         elif kind == "command":
             self._command(Command(message["name"], ""), turn=0)
         elif kind == "speak":
-            self.speaks = message["on"]
-            if not self.speaks:
-                self._silence("stop")
+            self.replies.speaks = message["on"]
+            if not self.replies.speaks:
+                self.replies.silence("stop")
         elif kind == "gap":
             self._gap(message["samples"])
         elif kind == "played":
-            self._played(message["speech"], message["samples"], message["playing"])
+            self.replies.played(message["speech"], message["samples"], message["playing"])
         elif kind == "first_played":
-            self._first_played(message)
+            self.replies.first_played(message)
         elif kind == "stopped":
             self._stopped(message)
         self._tell_state()
@@ -177,9 +171,9 @@ class LiveConversation:
 
     def tick(self) -> None:
         """Now and then, also while no sound comes."""
-        speech = self._speech
+        speech = self.replies.speech
         if speech is not None and speech.over:
-            self._speech_over()
+            self.replies.speech_over()
         self._tell_busy()
         self._tell_state()
 
@@ -189,8 +183,8 @@ class LiveConversation:
         if self._turn is not None:
             self._turn.hearing.close()
             self._turn = None
-        self._silence("stop")
-        self._write_times()
+        self.replies.silence("stop")
+        self.replies.write_times()
 
     # ---- frames and whose turn it is ------------------------------------------------------------------------------
 
@@ -200,7 +194,7 @@ class LiveConversation:
         if self.mode == "push_to_talk" and not self._button:
             self._taker.skip(1)
             return
-        talking = self._talking
+        talking = self.replies.talking
         self._taker.threshold = THRESHOLD_WHILE_SPEAKING if talking else self.settings.turn_taking.threshold
         turn = self._turn
         signals = self._taker.step(probability, turn.words if turn is not None else Words())
@@ -210,7 +204,7 @@ class LiveConversation:
         for signal in signals:
             self._signal(signal)
         if self._taker.spoken_frames >= HOLD_FRAMES and self._taker.silence == 0 and talking and self._unjudged:
-            self._hold()
+            self.replies.hold()
         turn = self._turn
         if turn is not None and turn.interrupts and not turn.ended and turn.speech_frames % 4 == 0:
             self._judge(turn, ended=False)
@@ -223,10 +217,10 @@ class LiveConversation:
     def _signal(self, signal: Signal) -> None:
         turn = self._turn
         if signal.kind == "onset":
-            if self._speech is not None and self._talking and DUCK_FRAMES:
-                self._duck()
+            if self.replies.speech is not None and self.replies.talking and DUCK_FRAMES:
+                self.replies.duck()
         elif signal.kind == "false_onset":
-            self._go_on()
+            self.replies.go_on()
         elif signal.kind == "begin":
             self._begin_turn(signal)
         elif turn is None or turn.ended:
@@ -258,7 +252,7 @@ class LiveConversation:
             Speculation(
                 self._answerer.look, self._work, self._post, lambda asked, hits: self._looking(number, asked, hits)
             ),
-            interrupts=self._talking,
+            interrupts=self.replies.talking,
             before=before,
         )
         self._turn = turn
@@ -288,7 +282,7 @@ class LiveConversation:
             reason=signal.reason,
         )  # fmt: skip
         if signal.reason == "limit":
-            self._error(
+            self.replies.error(
                 turn.number, "too_long", LecternError("that was too long", remedy="Ask in a few sentences")
             )  # fmt: skip
         turn.hearing.finish()
@@ -297,7 +291,7 @@ class LiveConversation:
         if self.mode != "push_to_talk" or self._button:
             return
         self._button = True
-        self._silence("asked")
+        self.replies.silence("asked")
         self._recent.clear()
         self._begin_turn(self._taker.begin())
 
@@ -330,8 +324,8 @@ class LiveConversation:
             self._turn = None
             self._taker.end()
             assert heard.error is not None
-            self._error(number, "recognition_failed", heard.error)
-            self._go_on()
+            self.replies.error(number, "recognition_failed", heard.error)
+            self.replies.go_on()
         elif heard.kind == "final":
             turn.final = heard.transcript
             if turn.before is None or turn.before.final is not None:
@@ -390,7 +384,7 @@ class LiveConversation:
 
     def _judge(self, turn: _Turn, *, ended: bool) -> None:
         """Is this an interruption? If it is clear by now, act."""
-        said = self._speech.being_said() if self._speech is not None else ""
+        said = self.replies.speech.being_said() if self.replies.speech is not None else ""
         judgement = judge(Interruption(turn.speech_frames * FRAME_S, turn.readings, ended, said))
         if judgement.verdict is Verdict.CANCEL:
             self._interrupt(turn)
@@ -400,14 +394,14 @@ class LiveConversation:
     def _interrupt(self, turn: _Turn) -> None:
         """The user takes the turn."""
         turn.interrupts = False
-        answering, speech = self._answering, self._speech
+        answering, speech = self.replies.answering, self.replies.speech
         unheard = speech is None or not speech.announced or speech.seconds_heard < HARDLY_HEARD_S
         recent = answering is not None and self._clock() - answering.times.speech_end < self.settings.join_s
         if answering is not None and unheard and recent and not answering.times.typed:
             turn.joins = answering
         if speech is not None and speech.announced:
             turn.stopped_speech = speech.number
-        self._silence("barge_in")
+        self.replies.silence("barge_in")
 
     def _no_turn(self, turn: _Turn, reason: str) -> None:
         turn.interrupts = False
@@ -418,7 +412,7 @@ class LiveConversation:
         if self._turn is turn:
             self._turn = None
         self.outbox.event("not_a_turn", turn=turn.number, reason=reason, text=turn.partial)
-        self._go_on()
+        self.replies.go_on()
 
     def _understood(self, turn: _Turn, transcript: Transcript) -> None:
         """A turn's final transcript."""
@@ -430,7 +424,7 @@ class LiveConversation:
         turn.readings, turn.partial = _readings(transcript), transcript.text
         command = self._commanded(turn)
         if turn.interrupts and command is None:
-            said = self._speech.being_said() if self._speech is not None else ""
+            said = self.replies.speech.being_said() if self.replies.speech is not None else ""
             judgement = judge(Interruption(turn.speech_frames * FRAME_S, turn.readings, True, said))
             if judgement.verdict is Verdict.RESUME:
                 self._no_turn(turn, judgement.reason)
@@ -446,7 +440,7 @@ class LiveConversation:
             self._command(command, turn.number)
             self._answer_before(turn)
             if turn.stopped_speech and command.name in ("slower", "faster", "open_page"):
-                self._continue()  # it was stopped while this was no more than a few words
+                self.replies.keep_going()  # it was stopped while this was no more than a few words
             return
         joins = 0
         if turn.joins is not None or (turn.before is not None and turn.before.final is not None):
@@ -461,14 +455,14 @@ class LiveConversation:
         times.speculation = turn.speculation.verdict(transcript.text)
         if times.speculation == "kept" and transcript.text in turn.found:
             times.mark("first_hit", turn.found[transcript.text])
-        self._answer(turn.number, transcript, times)
+        self.replies.answer(turn.number, transcript, times)
 
     def _answer_before(self, turn: _Turn) -> None:
         """What `turn` seemed to go on from is a question of its own: answer it."""
         if turn.joins is not None:
-            self._answer(turn.joins.turn, turn.joins.transcript, turn.joins.times)
+            self.replies.answer(turn.joins.turn, turn.joins.transcript, turn.joins.times)
         elif turn.before is not None and turn.before.final is not None and turn.before.times is not None:
-            self._answer(turn.before.number, turn.before.final, turn.before.times)
+            self.replies.answer(turn.before.number, turn.before.final, turn.before.times)
 
     def _tell_transcript(
         self, turn: int, transcript: Transcript, *, typed: bool = False, corrects: int = 0, joins: int = 0
@@ -486,167 +480,24 @@ class LiveConversation:
         shown = [self._answerer.hit_json(hit) for hit in hits[:SHOWN_HITS]]
         self.outbox.event("looking", turn=turn, question=question, hits=shown)
 
-    # ---- answers --------------------------------------------------------------------------------------------------
+    # ---- questions and commands ----------------------------------------------------------------------------------
 
     def _ask_typed(self, text: str, *, corrects: int = 0) -> None:
-        self._silence("corrected" if corrects else "asked")
+        self.replies.silence("corrected" if corrects else "asked")
         self._turns += 1
         now = self._clock()
         times = TurnTimes(self._turns, now, typed=True, reason="typed")
         transcript = Transcript(text, (), 0.0, 1.0)
         self._tell_transcript(self._turns, transcript, typed=True, corrects=corrects)
-        self._answer(self._turns, transcript, times)
+        self.replies.answer(self._turns, transcript, times)
 
     def _correct(self, turn: int, text: str) -> None:
-        if (old := self._answers.pop(turn, None)) is not None:
-            self._silence("corrected")
+        if (old := self.replies.answers.pop(turn, None)) is not None:
+            self.replies.silence("corrected")
             old.forget()
-            if self._answering is old:
-                self._answering = None
+            if self.replies.answering is old:
+                self.replies.answering = None
         self._ask_typed(text, corrects=turn)
-
-    def _answer(self, turn: int, transcript: Transcript, times: TurnTimes) -> None:
-        self._silence("replaced")
-        self._write_times()
-        answering = Answering(
-            turn, transcript, self._answerer, self._work, self.outbox, times, clock=self._clock, post=self._post,
-            done=self._answered,
-        )  # fmt: skip
-        self._answering = answering
-        self._answers[turn] = answering
-        while len(self._answers) > ANSWERS_KEPT:
-            del self._answers[next(iter(self._answers))]
-        if self.speaks:
-            self._say(answering.script, turn, "answer")
-        answering.start()
-
-    def _answered(self, answering: Answering, error: LecternError | None) -> None:
-        if self._answerer.conversation != self._told_conversation:
-            self._told_conversation = self._answerer.conversation
-            self.outbox.event("conversation", id=self._told_conversation)
-        if error is not None:
-            self._error(answering.turn, "answer_failed", error)
-        if error is not None or self._speech is None or self._speech.script is not answering.script:
-            self._tell_latency(answering.times)
-        self._tell_state()
-
-    # ---- speech ---------------------------------------------------------------------------------------------------
-
-    def _say(self, script: Script, turn: int, of: str, *, first: int = 0) -> None:
-        self._speeches += 1
-        number = self._speeches
-        times = self._answering.times if self._answering is not None and of == "answer" else None
-        speech = Speech(
-            number, script, self._voice, self.outbox, turn=turn, of=of, first=first, rate=self.rate,
-            lead_s=self.settings.lead_s, clock=self._clock,
-            first_sound=lambda: times.mark("first_audio", self._clock()) if times is not None else None,
-            ended=lambda error: self._post(lambda: self._spoken(number, error)),
-        )  # fmt: skip
-        self._speech = speech
-        speech.start()
-
-    def _spoken(self, number: int, error: LecternError | None) -> None:
-        """A speech has sent all of its sound, or has failed."""
-        speech = self._speech
-        if speech is None or speech.number != number:
-            return
-        if error is not None:
-            self._error(speech.turn, "voice_failed", error)
-        if error is not None or not speech.announced:  # there was nothing to say
-            if error is not None:
-                speech.cancel()
-            self._speech = None
-            if self._answering is not None and self._answering.complete:
-                self._tell_latency(self._answering.times)
-        self._tell_state()
-
-    @property
-    def _talking(self) -> bool:
-        """The assistant has something to say that the user would interrupt."""
-        speech = self._speech
-        return speech is not None and not speech.cancelled and not speech.over
-
-    def _duck(self) -> None:
-        speech = self._speech
-        if speech is not None and speech.announced and not self._ducked and not self._held:
-            self._ducked = True
-            self.outbox.event("duck", speech=speech.number)
-
-    def _hold(self) -> None:
-        speech = self._speech
-        if speech is None or self._held:
-            return
-        self._held = True
-        speech.hold()
-        if speech.announced:
-            self.outbox.event("hold", speech=speech.number)
-
-    def _go_on(self) -> None:
-        """It was no interruption."""
-        speech = self._speech
-        if speech is not None and (self._held or self._ducked) and not speech.cancelled:
-            speech.resume()
-            if speech.announced:
-                self.outbox.event("resume", speech=speech.number)
-        self._held = self._ducked = False
-
-    def _silence(self, reason: str) -> bool:
-        """Stop reading and speaking; the history keeps what was heard. Whether there was anything to stop."""
-        speech, answering = self._speech, self._answering
-        had = False
-        if answering is not None and not answering.complete and not answering.cancelled:
-            answering.cancel()
-            had = True
-        if speech is not None:
-            had = speech.cancel() or had
-            if speech.announced and had:
-                self.outbox.event("cancel", speech=speech.number, reason=reason)
-            self._keep_heard(speech)
-        elif had and answering is not None:
-            answering.heard("")
-        self._speech = None
-        self._held = self._ducked = False
-        return had
-
-    def _keep_heard(self, speech: Speech) -> None:
-        """The history holds what was heard of the answer that this speech was of."""
-        answering = self._answers.get(speech.turn)
-        if answering is None or speech.of == "where" or speech.script is not answering.script:
-            return
-        text = speech.heard_text()
-        complete = answering.complete and speech.complete and text == answering.script.text
-        if speech.of == "answer" or len(text) > len(answering.heard_text):
-            if complete:
-                answering.heard_text = text
-                if speech.of != "answer":
-                    answering.heard(text)
-            else:
-                answering.heard(text)
-            self.outbox.event("heard", turn=speech.turn, text=text, complete=complete)
-
-    def _speech_over(self) -> None:
-        speech = self._speech
-        if speech is None:
-            return
-        self._keep_heard(speech)
-        self._speech = None
-        self._held = self._ducked = False
-        self._write_times()
-
-    def _played(self, number: int, samples: int, playing: bool) -> None:
-        speech = self._speech
-        if speech is None or speech.number != number:
-            return
-        speech.report(samples, playing)
-        if speech.over:
-            self._speech_over()
-
-    def _first_played(self, message: dict[str, Any]) -> None:
-        answering = self._answers.get(message["turn"])
-        if answering is None or answering.times.told:
-            return
-        answering.times.played(message["after_speech_end_ms"])
-        self._tell_latency(answering.times)
 
     def _stopped(self, message: dict[str, Any]) -> None:
         stopped_ms = round(float(message["after_speech_start_ms"]), 1)
@@ -654,134 +505,24 @@ class LiveConversation:
         turn = self._turn
         if turn is not None and turn.times is not None:
             turn.times.stopped_ms = stopped_ms
-        elif self._answering is not None and not self._answering.times.told:
-            self._answering.times.stopped_ms = stopped_ms
-
-    # ---- commands -------------------------------------------------------------------------------------------------
+        elif self.replies.answering is not None and not self.replies.answering.times.told:
+            self.replies.answering.times.stopped_ms = stopped_ms
 
     def _command(self, command: Command, turn: int) -> None:
-        run: dict[CommandName, Callable[[], bool]] = {
-            "stop": self._stop,
-            "repeat": self._repeat,
-            "slower": lambda: self._set_rate(self.rate * SLOWER),
-            "faster": lambda: self._set_rate(self.rate * FASTER),
-            "go_on": self._continue,
-            "open_page": lambda: self._open(turn),
-            "where": lambda: self._tell_where(turn),
-        }
-        done = run[command.name]()
-        if self._held:
-            self._go_on()
+        done = self.replies.obey(command.name)
         self.outbox.event("recognised", turn=turn, command=command.name, done=done)
-
-    def _stop(self) -> bool:
-        return self._silence("stop")
-
-    def _current_line(self) -> int:
-        speech = self._speech
-        if speech is not None:
-            return speech.line_playing()
-        heard = self._answering.heard_text if self._answering is not None else ""
-        lines = self._answering.script.lines if self._answering is not None else []
-        position = 0
-        for index, line in enumerate(lines):
-            position += len(line.text) + 1
-            if len(heard) < position - 1:
-                return index
-        return len(lines)
-
-    def _repeat(self) -> bool:
-        """While speaking: from the sentence before, if this one has hardly begun. Afterwards: all of it."""
-        answering = self._answering
-        if answering is None or not answering.script.lines:
-            return False
-        speech = self._speech
-        first = speech.line_playing() if speech is not None and speech.of != "where" else 0
-        self._silence("replaced")
-        self._say(answering.script, answering.turn, "repeat", first=first)
-        return True
-
-    def _set_rate(self, rate: float) -> bool:
-        rate = round(min(FASTEST, max(SLOWEST, rate)), 2)
-        changed, self.rate = rate != self.rate, rate
-        self.outbox.event("rate", rate=rate)
-        speech, answering = self._speech, self._answering
-        if speech is not None and answering is not None and speech.script is answering.script:
-            first = speech.line_playing()
-            of = speech.of
-            unfinished = not answering.complete
-            if unfinished:  # its text must not be cut short: only the sound is made anew
-                if speech.cancel() and speech.announced:
-                    self.outbox.event("cancel", speech=speech.number, reason="replaced")
-            else:
-                self._silence("replaced")
-            self._held = self._ducked = False
-            self._say(answering.script, answering.turn, of if first == 0 else "repeat", first=first)
-        return changed
-
-    def _continue(self) -> bool:
-        """Go on with what was interrupted."""
-        answering = self._answering
-        if self._talking and self._speech is not None and not self._held:
-            return True
-        if self._held:
-            self._go_on()
-            return True
-        if answering is None:
-            return False
-        first = self._current_line()
-        if first >= len(answering.script.lines):
-            return False
-        self._silence("replaced")
-        self._say(answering.script, answering.turn, "repeat", first=first)
-        return True
-
-    def _place(self) -> Citation | None:
-        """What stands behind the sentence that is being said, or was last."""
-        answering = self._answering
-        if answering is None:
-            return None
-        lines = answering.script.lines
-        playing = self._speech.line_playing() if self._speech is not None and self._speech.of != "where" else None
-        order = [playing] if playing is not None else []
-        for index in [*order, *range(len(lines))]:
-            if index < len(lines):
-                for n in lines[index].citations:
-                    if n in answering.script.known and answering.citations:
-                        return answering.script.known[n]
-        return answering.citations[0] if answering.citations else None
-
-    def _open(self, turn: int) -> bool:
-        citation = self._place()
-        if citation is None or self._answering is None:
-            return False
-        self.outbox.event("open", turn=self._answering.turn, citation=self._answerer.citation_json(citation))
-        return True  # and the speech goes on: one may look while one listens
-
-    def _tell_where(self, turn: int) -> bool:
-        citation, answering = self._place(), self._answering
-        if citation is None or answering is None:
-            return False
-        self._silence("replaced")
-        self.outbox.event("open", turn=answering.turn, citation=self._answerer.citation_json(citation))
-        if self.speaks:
-            script = Script()
-            script.write(spoken_place(citation))
-            script.end()
-            self._say(script, answering.turn, "where")
-        return True
 
     # ---- what goes out --------------------------------------------------------------------------------------------
 
     def _tell_state(self) -> None:
-        speech = self._speech
-        if self._held:
+        speech = self.replies.speech
+        if self.replies.held:
             state = "held"
         elif self._turn is not None and not self._turn.ended:
             state = "hearing"
         elif speech is not None and speech.announced and not speech.over:
             state = "speaking"
-        elif self._turn is not None or (speech is not None and not speech.over) or self._writing:
+        elif self._turn is not None or (speech is not None and not speech.over) or self.replies.writing:
             state = "thinking"
         else:
             state = "listening"
@@ -790,18 +531,13 @@ class LiveConversation:
             self.outbox.event("state", state=state)
 
     @property
-    def _writing(self) -> bool:
-        """An answer is under way."""
-        return self._answering is not None and not (self._answering.complete or self._answering.cancelled)
-
-    @property
     def state(self) -> str:
         return self._state
 
     def _tell_busy(self) -> None:
         """Others are before us: say so, and how many."""
         waiting, turn, what = 0, 0, "answer"
-        answering = self._answering
+        answering = self.replies.answering
         if answering is not None and answering.ticket is not None and answering.ticket.started is None:
             if not answering.cancelled and answering.ticket.waited_ms > BUSY_MS:
                 waiting, turn = answering.ticket.position, answering.turn
@@ -817,31 +553,8 @@ class LiveConversation:
             error = LecternError(
                 "this computer cannot keep up with so much speech", remedy="Wait for the answer, or type the question"
             )
-            self._error(self._turn.number if self._turn is not None else 0, "behind", error)
+            self.replies.error(self._turn.number if self._turn is not None else 0, "behind", error)
         self._behind_told = behind
-
-    def _error(self, turn: int, code: str, error: LecternError, *, fatal: bool = False) -> None:
-        message = error.message[:1].upper() + error.message[1:].rstrip(".") + "."
-        remedy = error.remedy.rstrip(".") + "." if error.remedy else ""
-        self.outbox.event("error", turn=turn, code=code, message=message, remedy=remedy, fatal=fatal)
-
-    def _tell_latency(self, times: TurnTimes) -> None:
-        if times.told:
-            return
-        record = times.write()
-        self.outbox.event("latency", **record)
-        self._recorded(record)
-
-    def _write_times(self) -> None:
-        """The record of the latest answered turn, if its first sound was never reported as played."""
-        if self._answering is not None and (self._answering.complete or self._answering.cancelled):
-            self._tell_latency(self._answering.times)
-
-
-def spoken_place(citation: Citation) -> str:
-    """ "That is on page 12 of the lease." """
-    name = document_name(citation.document)
-    return f"That is on page {citation.page} of {name}." if has_pages(citation) else f"That is in {name}."
 
 
 def _readings(transcript: Transcript) -> tuple[str, ...]:

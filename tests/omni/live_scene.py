@@ -250,8 +250,8 @@ class Scene:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             self.rest()
-            speech = self.conversation._speech
-            if speech is None or speech.held or speech.complete or not self.conversation._answering:
+            speech = self.conversation.replies.speech
+            if speech is None or speech.held or speech.complete or not self.conversation.replies.answering:
                 break
             if speech.announced and speech.samples - speech._position() >= (speech._lead_s - 0.5) * 16_000:
                 break
