@@ -303,13 +303,23 @@ class Assistant:
             *([lambda: self.omni().warm_up()] if self.uses_omni else []),
             self.ready.set,
             self.synthesiser,
-            self.recogniser,
+            self._listen_once,
         ]
         for step in steps:
             if self.closing.is_set():
                 return
             self._try(step, "warming up")
         self.ready.set()
+
+    def _listen_once(self) -> None:
+        """A second of silence through the recogniser: what it loads at first use would keep the first speaker waiting."""
+        import numpy as np
+
+        from omni.live.hearing import open_session
+
+        session = open_session(self.recogniser(), ())
+        session.accept(np.zeros(20_000, np.float32))
+        session.finish()
 
     def _try(self, step: Callable[[], object], doing: str) -> None:
         """Prepare something; a failure is told in the log, and again to the visitor by what needs the part."""
