@@ -26,7 +26,7 @@ class Mention:
 
 _CAPITAL = r"(?:[A-Z][\w’'&.-]*[\w’']|[A-Z])"
 _LINK = r"(?:of(?: the)?|the|and the|and|de|del|la|le|van(?: der)?|von|for(?: the)?|in the|&|'s)"
-_NAME = re.compile(rf"{_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL}|\d{{1,4}}(?!\w)))*")
+_NAME = re.compile(rf"(?<![\w’'&-]){_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL}|\d{{1,4}}(?!\w)))*")
 _YEAR = re.compile(r"\b(?:FY|fiscal(?: year)? )?((?:1[5-9]|20)\d\d)\b")
 _NUMBER = re.compile(r"[$€£]?\d[\d,.]*\d(?:\s?(?:%|percent|million|billion|thousand))?|[$€£]?\d+%?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]{3,60})[\"”]")
@@ -46,6 +46,28 @@ _OPENERS = STOP_WORDS | frozenset(
         "another",
         "back",
         "besides",
+        "along",
+        "among",
+        "apart",
+        "aside",
+        "around",
+        "beginning",
+        "compared",
+        "considering",
+        "due",
+        "except",
+        "including",
+        "inside",
+        "like",
+        "outside",
+        "per",
+        "prior",
+        "regarding",
+        "starting",
+        "throughout",
+        "towards",
+        "unlike",
+        "via",
         "during",
         "despite",
         "early",
@@ -190,7 +212,7 @@ def mentions(text: str) -> list[Mention]:
     for match in _QUOTED.finditer(text):
         found.append(Mention(match[1].strip(" .,"), "title", *match.span(1)))
     for match in _NAME.finditer(text):
-        name = _trimmed(match[0], opens=_opens_sentence(text, match.start()))
+        name = _trimmed(match[0], opens=opens_sentence(text, match.start()))
         if name:
             start = match.start() + match[0].find(name)
             found.append(Mention(name, "name", start, start + len(name)))
@@ -238,7 +260,8 @@ _ORGANISATION = re.compile(
 )
 
 
-def _opens_sentence(text: str, start: int) -> bool:
+def opens_sentence(text: str, start: int) -> bool:
+    """Whether the character at `start` begins a sentence."""
     before = text[:start].rstrip(" \"'“(")
     return not before or before[-1] in ".!?:;\n"
 
@@ -253,7 +276,8 @@ def _trimmed(name: str, *, opens: bool) -> str:
     text = " ".join(words)
     for ending in ("'s", "’s", "'", "’"):
         text = text.removesuffix(ending)
-    return "" if text.lower() in _OPENERS or len(text) < 2 else text
+    # "By 1931": what is left is a number, which _YEAR finds by itself
+    return "" if text.lower() in _OPENERS or len(text) < 2 or text.isdigit() else text
 
 
 def _noun_words(words: list[str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.tokens import index_terms, query_terms
-from memory.mentions import Mention, looks_like_person, looks_plural, mentions
+from memory.mentions import Mention, looks_like_person, looks_plural, mentions, opens_sentence
 
 FEATURES = (
     "bias", "name", "title", "phrase", "year", "topic", "asked", "first_of_question", "answered", "age", "latest",
@@ -118,6 +118,12 @@ def _person(entry: _Entry) -> bool:
 def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_Entry]:
     """Mentions over all turns, those with the same words (or a name's last word) as one."""
     entries: list[_Entry] = []
+    lower_case = {word for turn in turns for text in turn for word in re.findall(r"\b[a-z][a-z'’-]+", text)}
+
+    def named(mention: Mention, text: str) -> bool:
+        """Whether a mention is what it seems: "Net sales rose" names no Net if somebody else wrote "net sales"."""
+        single = mention.kind == "name" and " " not in mention.text
+        return not (single and mention.text.lower() in lower_case and opens_sentence(text, mention.start))
 
     def note(mention: Mention, ago: int) -> _Entry:
         key = frozenset(index_terms(mention.text))
@@ -142,13 +148,13 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
             entry.topic = True
     for i, (asked, answer) in enumerate(turns):
         ago = len(turns) - 1 - i
-        for place, mention in enumerate(mentions(asked)):
+        for place, mention in enumerate(m for m in mentions(asked) if named(m, asked)):
             entry = note(mention, ago)
             entry.asked = True
             entry.articled |= asked[: mention.start].lower().endswith("the ")
             entry.first_of_question |= place == 0 and ago == 0
             entry.in_last_query |= ago == 0
-        for mention in mentions(answer[:600]):
+        for mention in (m for m in mentions(answer[:600]) if named(m, answer)):
             entry = note(mention, ago)
             entry.answered = True
             entry.articled |= answer[: mention.start].lower().endswith("the ")

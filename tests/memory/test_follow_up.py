@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import ModelError
 from memory.follow_up import list_items, understand
+from memory.mentions import names
 from memory.referents import referents
 
 SALES = [("What were Nike's net sales in 2021?", "Net sales were $44.5 billion [1].")]
@@ -111,3 +112,10 @@ def test_a_chat_model_rewrites_follow_ups_and_is_not_asked_otherwise() -> None:
 @pytest.mark.parametrize("reply", [ModelError("down"), "", "Sure!\nHere is a list:\n- one", "word " * 400])
 def test_rules_stand_in_for_a_model_that_fails_or_rambles(reply: str | Exception) -> None:
     assert understand("And the year before?", SALES, generator=Scripted(reply)).query.endswith("in 2020?")
+
+
+def test_what_only_looks_like_a_name_is_none() -> None:
+    """A year after a preposition, the tail of "iTunes", the first word of a sentence."""
+    assert names("By 1931, Ashkenazi Jews were 92 percent.") == ["Ashkenazi Jews"]
+    assert "Tunes" not in names("When did iTunes become a sponsor?")
+    assert names("Including Arsenal, how many teams had won?") == ["Arsenal"]
