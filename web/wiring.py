@@ -312,7 +312,7 @@ class Assistant:
         self.ready.set()
 
     def _listen_once(self) -> None:
-        """A second of silence through the recogniser: what it loads at first use would keep the first speaker waiting."""
+        """A second of silence through the recogniser: what it loads at first use would keep the first speaker."""
         import numpy as np
 
         from omni.live.hearing import open_session
