@@ -134,7 +134,8 @@ class MemoryStore(DialogueDatabase):
                     self._frequent[term] = known, total
             counted.append((known, term))
         counted.sort()
-        chosen, visited = [], 0
+        chosen: list[str] = []
+        visited = 0
         for count, term in counted:
             visited += count
             if visited > VISITED and len(chosen) > 1:
