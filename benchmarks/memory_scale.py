@@ -59,6 +59,9 @@ class Copies:
         self.base_of: dict[str, int] = {}  # text of a copy -> its original
         self._random = np.random.default_rng(0)
 
+    def count_tokens(self, text: str) -> int:
+        return self.inner.count_tokens(text)
+
     def embed_query(self, question: str) -> np.ndarray:
         return self.inner.embed_query(question)
 

@@ -167,7 +167,7 @@ def _collect(events: Iterator[SpeechEvent], started: float) -> Outcome:
         answer = event.answer or answer
     assert answer is not None
     sound = Waveform(np.concatenate([p.samples for p in pieces]), pieces[0].sample_rate) if pieces else None
-    return Outcome(answer, transcript, sound, timings)
+    return Outcome(answer, transcript, sound, timings_ms=timings)
 
 
 def _json(outcome: Outcome, *, path: Path | None) -> dict[str, Any]:
