@@ -71,7 +71,7 @@ class Principal:
         """The highest role anywhere."""
         if self.admin:
             return "admin"
-        return max(self.grants.values(), key=_RANK.__getitem__, default=None)
+        return max(self.grants.values(), key=_RANK.__getitem__) if self.grants else None
 
 
 OWNER = Principal("owner", admin=True, via="owner")  # of a machine without login

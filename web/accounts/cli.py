@@ -101,8 +101,8 @@ def _users(arguments: argparse.Namespace, accounts: Accounts) -> int:
             print(json.dumps({"users": rows}))
             return 0
         for user in users:
-            grants = ", ".join(f"{name}: {role}" for name, role in user.grants.items())
-            print(f"{user.name:24} {'admin' if user.admin else grants or 'nothing yet'}")
+            granted = ", ".join(f"{name}: {role}" for name, role in user.grants.items())
+            print(f"{user.name:24} {'admin' if user.admin else granted or 'nothing yet'}")
         if not users:
             print("no users: whoever sits at this computer uses Lectern without a login")
         return 0
@@ -186,8 +186,11 @@ def _wanted(arguments: argparse.Namespace) -> tuple[bool, dict[str, Role]]:
         return True, {}
     grants: dict[str, Role] = {}
     for scope in arguments.workspace or ["*"]:
-        name, _, role = scope.rpartition(":") if scope.endswith((":reader", ":member")) else (scope, "", "")
-        grants[name] = role or arguments.role
+        name, _, role = scope.rpartition(":")
+        if name and role in ("reader", "member"):
+            grants[name] = "member" if role == "member" else "reader"
+        else:
+            grants[scope] = arguments.role
     return False, grants
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 from urllib.parse import parse_qs, quote
 
 import anyio.to_thread
@@ -27,6 +29,7 @@ from web.accounts.policy import SAFE_METHODS, Need, need
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _REFUSALS_A_MINUTE = 30  # of one address in the audit log: a flood must not fill the disk
 _MCP_SESSIONS = 10_000
 
@@ -182,11 +185,11 @@ class AccountsMiddleware:
         except LecternError as error:  # a full disk: the answer has been given already
             log.error("the audit log could not be written: %s", error)
 
-    async def _in_thread(self, call: partial[Principal] | partial[None]) -> Principal:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         """Off the event loop, in threads of its own: answers that take long must not keep anybody from logging in."""
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(8)
-        return await anyio.to_thread.run_sync(call, limiter=self._threads)  # type: ignore[return-value]
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
 
 def refusal_answer(error: LecternError, status: int, scope: Scope) -> Response:
