@@ -208,7 +208,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.clients} conversations at once, longest queue shown {busy}, errors {errors or 'none'}")
     if scale != 1.0:
         print(
-            f"played at {scale} of real time and times divided accordingly, as if the machine were {1 / scale:.0f}x as fast"
+            f"played at {scale} of real time, times divided accordingly: as if the machine were {1 / scale:.0f}x as fast"
         )
     print(
         json.dumps(
