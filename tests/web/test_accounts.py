@@ -63,7 +63,7 @@ def addresses(routes: Any, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
         mounted = getattr(route, "app", None)
         while mounted is not None and not hasattr(mounted, "routes"):
             mounted = getattr(mounted, "app", None)
-        if type(route).__name__ == "Mount" and mounted is not None:
+        if mounted is not None:
             yield from addresses(mounted.routes, prefix + route.path)
 
 
