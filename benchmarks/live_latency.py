@@ -1,6 +1,7 @@
 """Live conversation through the real server and WebSocket, without a browser: latencies, barge-in, many at once.
 
     python -m benchmarks.live_latency [--short] [--clients 10] [--data QUESTIONS.txt --documents FOLDER] [--speed 1.0]
+    python -m benchmarks.live_latency --url http://127.0.0.1:7860      # a server that runs already
 
 A server of its own is started on a free port, with the example manual (or the documents given). Each client plays
 spoken questions (flite; measuring only) in real time, as a microphone would, and plays the answers on a clock. Printed
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -66,7 +68,7 @@ def server(home: Path, documents: Path | None) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        _wait(lambda: _json(f"{url}/health")["ready"], process, 180)
+        _wait(lambda: _json(f"{url}/health")["ready"], process, 600)
         if documents is None:
             _json(f"{url}/api/workspaces/default/example", "POST")
         listed = f"{url}/api/workspaces/default/documents"
@@ -168,6 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=1, help="conversations at once (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="questions, one a line (default: about the example manual)")
     parser.add_argument("--documents", type=Path, help="file or folder to ask about (default: the example manual)")
+    parser.add_argument("--url", help="a running server whose default workspace holds the documents")
     parser.add_argument("--speed", type=float, default=1.0, help="1: real time (default)")
     arguments = parser.parse_args(argv)
     return cli_main(lambda: run(arguments))
@@ -179,7 +182,9 @@ def run(arguments: argparse.Namespace) -> int:
     texts = arguments.data.read_text().splitlines() if arguments.data else list(QUESTIONS)
     texts = [text.strip() for text in texts if text.strip()][: 4 if arguments.short else None]
     spoken = [(text, said(text, VOICES[index % len(VOICES)])) for index, text in enumerate(texts)]
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "home", arguments.documents) as url:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = arguments.url or stack.enter_context(server(folder / "home", arguments.documents))
 
         async def all_clients() -> list[dict[str, Any]]:
             alone = arguments.clients == 1
@@ -207,9 +212,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(records)} turns answered, {lost} lost, {kept} from what was looked up while the user spoke")
     print(f"{arguments.clients} conversations at once, longest queue shown {busy}, errors {errors or 'none'}")
     if scale != 1.0:
-        print(
-            f"played at {scale} of real time, times divided accordingly: as if the machine were {1 / scale:.0f}x as fast"
-        )
+        print(f"played at {scale} of real time, times divided accordingly: as on a machine {1 / scale:.0f}x as fast")
     print(
         json.dumps(
             {

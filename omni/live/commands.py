@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from core.runtime import require
-from omni.live.completeness import words_of
+from omni.live.completeness import QUESTION_WORDS, words_of
 
 CommandName = Literal["stop", "repeat", "slower", "faster", "go_on", "open_page", "where"]
 COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
@@ -124,8 +124,8 @@ def recognise(
             return Command(known[said], said)
         if len(words) == 2 * len(set(words)) and " ".join(words[: len(words) // 2]) in known:  # "stop stop"
             return Command(known[" ".join(words[: len(words) // 2])], said)
-    if pronounce is None or not bare or not bare[0]:
-        return None
+    if pronounce is None or not bare or not bare[0] or bare[0][0] in QUESTION_WORDS:
+        return None  # "what did he say" sounds like "what did you say"
     return _by_sound(bare[0], pronounce)
 
 

@@ -43,6 +43,7 @@ _WH = frozenset(str.split("what who whom whose which where when why how"))
 _ASKS = _AUXILIARY | frozenset(
     str.split("isn't aren't wasn't doesn't don't didn't hasn't haven't can't couldn't won't")
 )
+QUESTION_WORDS = _WH | _ASKS  # what a question may begin with
 _ORDERS = frozenset(str.split("tell show explain describe list give compare summarize summarise find read define name"))
 _POLITE = frozenset(str.split("please thanks okay so well now and but um uh er hey hello hi then"))
 _PRONOUNS = frozenset(

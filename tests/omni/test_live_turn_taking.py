@@ -1,0 +1,190 @@
+"""When a turn begins and ends, what is a command, and what is no interruption: the rules, without sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
+from omni.live.commands import dictionary, phone_distance, phrases, recognise
+from omni.live.completeness import Finish, finished
+from omni.live.turn_taking import Signal, TurnTaker, TurnTaking, Words
+from omni.vad import FRAME_S
+
+
+def frames(seconds: float) -> int:
+    return round(seconds / FRAME_S)
+
+
+def run(text: str, *, speech_s: float = 2.0, silence_s: float = 2.0, taker: TurnTaker | None = None) -> list[Signal]:
+    """Speech, then silence, in which the words are known 100 ms after the pause."""
+    taker = taker or TurnTaker()
+    signals: list[Signal] = []
+    words, due = Words(), -1
+    for frame in range(frames(speech_s + silence_s)):
+        if frame == due:
+            words = Words(text, frame)
+        step = taker.step(0.9 if frame < frames(speech_s) else 0.05, words)
+        signals += step
+        due = next((frame + 3 for signal in step if signal.kind == "pause"), due)
+    return signals
+
+
+@pytest.mark.parametrize(
+    ("text", "waited_ms", "reason"),
+    [
+        ("how long is the notice period", 320, "complete"),
+        ("how long is the", 1100, "unfinished"),
+        ("I would like to know whether", 1100, "unfinished"),
+        ("the notice period of the lease", 500, "silence"),
+        ("", 500, "silence"),
+    ],
+)
+def test_the_words_decide_how_much_silence_ends_a_turn(text: str, waited_ms: float, reason: str) -> None:
+    end = run(text)[-1]
+    assert (end.kind, end.reason) == ("end", reason)
+    assert end.waited_ms == pytest.approx(waited_ms, abs=33)
+
+
+def test_words_that_do_not_reach_up_to_the_silence_decide_nothing() -> None:
+    """A recogniser that lags may have heard "how long is the" of "how long is the notice period"."""
+    taker = TurnTaker()
+    stale = Words("how long is the", 30)
+    signals = [s for f in range(frames(4)) for s in taker.step(0.9 if f < frames(2) else 0.05, stale)]
+    assert signals[-1].reason == "silence" and signals[-1].waited_ms == pytest.approx(500, abs=33)
+
+
+def test_signals_come_in_order_and_early() -> None:
+    kinds = [(signal.kind, round(signal.now * FRAME_S * 1000)) for signal in run("")]
+    assert [kind for kind, _ in kinds] == ["onset", "begin", "pause", "end"]
+    assert kinds[0][1] == 64 and kinds[1][1] == 96
+
+
+def test_a_burst_is_taken_back_and_a_click_never_told() -> None:
+    taker = TurnTaker()
+    burst = [s.kind for p in [0.9, 0.9, 0.1, 0.1] for s in taker.step(p)]
+    click = [s.kind for p in [0.9, 0.1, 0.1] for s in taker.step(p)]
+    assert burst == ["onset", "false_onset"] and click == []
+
+
+def test_speech_after_a_pause_goes_on_with_the_turn() -> None:
+    taker = TurnTaker()
+    speech = [0.9] * 20 + [0.05] * 8 + [0.9] * 20 + [0.05] * 40
+    kinds = [signal.kind for probability in speech for signal in taker.step(probability)]
+    assert kinds == ["onset", "begin", "pause", "resume", "pause", "end"]
+
+
+def test_a_turn_that_never_ends_is_ended() -> None:
+    taker = TurnTaker(TurnTaking(limit_s=3.0))
+    ends = [s for _ in range(frames(3.5)) for s in taker.step(0.9) if s.kind == "end"]
+    assert [end.reason for end in ends] == ["limit"]
+
+
+@pytest.mark.parametrize(
+    ("text", "finish"),
+    [
+        ("who is it by", Finish.UNKNOWN),
+        ("what is it made of", Finish.UNKNOWN),
+        ("tell me about the", Finish.OPEN),
+        ("what is the difference between", Finish.UNKNOWN),
+        ("could you explain how the pump works", Finish.COMPLETE),
+        ("okay so what does the policy cover", Finish.COMPLETE),
+        ("yes", Finish.UNKNOWN),
+        ("What is the rent and", Finish.OPEN),
+        ("the tenant is", Finish.OPEN),
+    ],
+)
+def test_only_plain_signs_of_an_end_count(text: str, finish: Finish) -> None:
+    assert finished(text) is finish
+
+
+def test_whole_questions_are_seldom_taken_for_unfinished(shared_data: Path) -> None:
+    """5,000 questions that people wrote: hardly any of them would be waited for, most are answered early."""
+    articles = json.loads((shared_data / "squad" / "dev-half-v1.1.json").read_text())["data"]
+    asked = [qa["question"] for a in articles for p in a["paragraphs"] for qa in p["qas"]]
+    judged = [finished(question) for question in asked]
+    assert judged.count(Finish.OPEN) < 0.03 * len(asked)
+    assert judged.count(Finish.COMPLETE) > 0.6 * len(asked)
+
+
+@pytest.mark.parametrize(
+    ("said", "command"),
+    [
+        ("stop", "stop"),
+        ("Stop please.", "stop"),
+        ("okay stop stop", "stop"),
+        ("could you repeat that please", "repeat"),
+        ("Slower.", "slower"),
+        ("speed up", "faster"),
+        ("Go on.", "go_on"),
+        ("Where is that?", "where"),
+        ("what page is that on", "where"),
+        ("show me the page", "open_page"),
+        ("open the pitch", "open_page"),  # misheard, but it sounds so
+        ("repeat debt", "repeat"),
+    ],
+)
+def test_commands_are_known_by_word_or_by_sound(said: str, command: str) -> None:
+    found = recognise([said], pronounce=dictionary())
+    assert found is not None and found.name == command
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "how do i stop the pump", "when does it stop", "where is the rent", "what is the source of the river",
+        "carry on luggage", "where is that clause", "who may continue the lease", "is it faster", "", "the pages",
+        "what happens next", "go on holiday", "what did he say",
+    ],
+)  # fmt: skip
+def test_questions_with_such_words_are_no_commands(said: str) -> None:
+    assert recognise([said], pronounce=dictionary()) is None
+
+
+def test_no_written_question_is_a_command(shared_data: Path) -> None:
+    articles = json.loads((shared_data / "squad" / "dev-half-v1.1.json").read_text())["data"]
+    asked = [qa["question"] for a in articles for p in a["paragraphs"] for qa in p["qas"]]
+    pronounce = dictionary()
+    assert [question for question in asked if recognise([question], pronounce=pronounce)] == []
+
+
+def test_what_takes_long_to_say_is_no_command() -> None:
+    assert recognise(["stop"], speech_s=0.5) and recognise(["stop"], speech_s=6.0) is None
+
+
+def test_phone_distance_is_a_distance() -> None:
+    words = [tuple(dictionary()(word)) for word in ("slower", "lower", "page", "pitch", "stop")]
+    for a in words:
+        assert phone_distance(a, a) == 0
+        for b in words:
+            assert phone_distance(a, b) == phone_distance(b, a)
+    assert phone_distance(words[0], words[1]) < phone_distance(words[0], words[4])
+    assert len(phrases()) > 150
+
+
+@pytest.mark.parametrize(
+    ("heard", "verdict"),
+    [
+        (Interruption(0.2, ()), Verdict.WAIT),
+        (Interruption(0.4, ("okay",), ended=True), Verdict.RESUME),
+        (Interruption(0.35, ("him",), ended=True), Verdict.RESUME),  # "mhm", as recognisers write it
+        (Interruption(0.3, (), ended=True), Verdict.RESUME),
+        (Interruption(0.7, ("what about the deposit",)), Verdict.CANCEL),
+        (Interruption(0.7, ("show me",)), Verdict.WAIT),  # perhaps "show me the page"
+        (Interruption(1.6, ()), Verdict.CANCEL),
+        (Interruption(0.6, ("the deposit",), ended=True), Verdict.CANCEL),
+        (Interruption(1.0, ("rent is due on",), being_said="Rent is due on the first."), Verdict.WAIT),
+        (Interruption(1.0, ("rent is due on",), True, "Rent is due on the first."), Verdict.RESUME),
+    ],
+)
+def test_what_interrupts_and_what_does_not(heard: Interruption, verdict: Verdict) -> None:
+    assert judge(heard).verdict is verdict
+
+
+def test_backchannels_are_short_and_say_nothing() -> None:
+    assert all(is_backchannel(text) for text in ("Okay.", "mhm", "uh huh", "Right, right", "I see.", "yeah okay"))
+    assert not any(
+        is_backchannel(text) for text in ("", "no wait", "okay what about rent", "right of way", "i see a page")
+    )
