@@ -5,6 +5,7 @@ import { h, icon } from "./dom.js";
 import { Bar } from "./live_bar.js";
 import { Connection } from "./live_connection.js";
 import { LatencyPanel } from "./live_latency.js";
+import { Measure } from "./live_measure.js";
 import { Speaker } from "./live_speaker.js";
 import { Turns } from "./live_turns.js";
 import { lacking, Microphone } from "./microphone.js";
@@ -12,7 +13,6 @@ import { preference, showRegion, state, tabMemory } from "./state.js";
 
 const FRAME = 512; // samples, 32 ms
 const PRE_ROLL = 6; // frames before the button was felt: people speak as they press
-const REMEMBERED_S = 90; // of capture times
 
 // host, of the conversation: {log, draw(turn, partial), place(element), keep(turn), forget(turn), understood(turn), toEnd(),
 // quiet(), changed(), conversation() -> id, joined(id), pause(), resume()}. Returns {button, bar, latency, on, restore,
@@ -25,16 +25,11 @@ export function mountLive(host) {
   const bar = new Bar({ mode: setMode, pause, resume, stop: () => { hush(); command("stop"); }, talk, command });
   const latency = new LatencyPanel();
   const turns = new Turns({ host: { ...host, ask }, correct: (turn, text) => {
-    measure.sent.push(performance.now());
+    measure.sending();
     on?.connection?.say({ type: "correct", turn, text });
   } });
   const button = h("button", { type: "button", class: "lec-button lec-live-start", onclick: () => (on ? end() : start()) }, icon("wave"), h("span", {}, "Talk"));
-  const measure = { // what the page alone can know, by turn and by speech
-    sent: [], // when typed questions were sent, whose turns are not known yet
-    turns: new Map(), // turn -> {speechEnd, decided, start}: ms
-    speeches: new Map(), // speech -> {turn, silent}
-    open: 0, // the turn in which the user speaks
-  };
+  const measure = new Measure((message) => on?.connection?.tell(message));
 
   // ---- starting and ending --------------------------------------------------------------------------------------
   async function start(resumed = null) {
@@ -45,12 +40,15 @@ export function mountLive(host) {
       bar.tell(missing);
       return;
     }
-    const mine = (on = { workspace: state.workspace, server: "connecting", line: "asking", paused: false, down: false, captures: [], recent: [], sentences: new Map(), busy: "" });
+    const mine = (on = { workspace: state.workspace, server: "connecting", line: "asking", paused: false, down: false, recent: [], sentences: new Map(), busy: "" });
     host.quiet(); // an answer that is being read aloud
     mine.context = new AudioContext({ latencyHint: "interactive" });
     mine.context.resume();
-    mine.context.addEventListener("statechange", draw);
-    mine.speaker = new Speaker({ context: mine.context, report, on: { begun, sentence, held: silentNow, resumed: soundsAgain, cancelled, ended } });
+    mine.context.addEventListener("statechange", () => { if (on === mine) { tellMode(); draw(); } });
+    if (navigator.audioSession) navigator.audioSession.type = "play-and-record"; // iPhones: not through the earpiece
+    mine.speaker = new Speaker({ context: mine.context, report, on: {
+      begun, sentence, held, cancelled, ended, resumed: (speech) => measure.soundsAgain(speech),
+    } });
     mine.microphone = new Microphone({ context: mine.context, size: FRAME, onFrame, onLost: lost });
     draw();
     try {
@@ -78,8 +76,18 @@ export function mountLive(host) {
     draw();
   }
 
+  // Without a running microphone nobody can fall silent: as far as the server is concerned, a button that is not held.
+  const effectiveMode = () => (listens() ? mode : "push_to_talk");
+
+  function tellMode() {
+    if (on.mode === effectiveMode() || !on.connection) return;
+    on.mode = effectiveMode();
+    on.connection.say({ type: "mode", mode: on.mode });
+  }
+
   function hello(resuming) {
-    return { mode: listens() ? mode : "push_to_talk", speak: aloud, ...(on.conversation ? { conversation: on.conversation } : {}),
+    on.mode = effectiveMode();
+    return { mode: on.mode, speak: aloud, ...(on.conversation ? { conversation: on.conversation } : {}),
       ...(resuming && on.speaker.have ? { have: on.speaker.have } : {}) };
   }
 
@@ -94,7 +102,8 @@ export function mountLive(host) {
       was.lock?.release();
     }
     turns.silent();
-    forget();
+    measure.recount();
+    measure.forget();
     tabMemory.set("live", "");
     host.resume();
     draw();
@@ -113,11 +122,11 @@ export function mountLive(host) {
   }
 
   function onWelcome(welcome, { resumed, again }) {
-    if (!resumed && (again || on.connection.session === "")) on.captures = [];
+    if (!resumed && again) measure.recount();
     if (again && !resumed) { // the server has forgotten: what was under way is over
       on.speaker.reset();
       turns.silent();
-      forget();
+      measure.forget();
       bar.tell(new Problem("The conversation had to be started anew.", "Ask again what was left open."));
     }
     on.conversation = welcome.conversation || on.conversation;
@@ -128,13 +137,6 @@ export function mountLive(host) {
     else on.checkpoint ??= on.connection.lastEvent;
     if (!welcome.ready) on.waking = true;
     host.changed();
-  }
-
-  function forget() {
-    measure.sent = [];
-    measure.turns.clear();
-    measure.speeches.clear();
-    measure.open = 0;
   }
 
   // So that a reload goes on here: nothing after `checkpoint` is on the page for good.
@@ -160,14 +162,7 @@ export function mountLive(host) {
   function capture(frame, at) {
     if (!on.connection) return;
     const sample = on.connection.frame(frame);
-    on.captures.push({ sample, at: at - 1000 * (frame.length / 16000) });
-    if (on.captures.length > (REMEMBERED_S * 16000) / FRAME) on.captures.shift();
-  }
-
-  // When a sample was captured, ms of performance.now(); undefined if that is not known (any more).
-  function capturedAt(sample) {
-    const frame = on.captures.findLast(({ sample: first }) => first <= sample);
-    return frame && frame.at + (sample - frame.sample) / 16;
+    measure.captured(sample, at - 1000 * (frame.length / 16000));
   }
 
   function talk(down) {
@@ -202,18 +197,18 @@ export function mountLive(host) {
     preference.set("live.mode", mode);
     if (on) {
       on.recent = [];
-      if (!on.paused) on.connection?.say({ type: "mode", mode });
+      tellMode();
     }
     draw();
+    if (on && mode === "push_to_talk") bar.talkButton.focus({ preventScroll: true }); // so that the space bar is for talking
   }
 
-  // Without a microphone nobody can fall silent: as far as the server is concerned, a button that is not held.
   function pause() {
     if (!on || on.paused) return;
     if (on.down) talk(false);
     on.paused = true;
     on.recent = [];
-    if (mode === "hands_free") on.connection?.say({ type: "mode", mode: "push_to_talk" });
+    tellMode();
     on.microphone.close();
     if (on.connection) remember(on.checkpoint);
     draw();
@@ -234,7 +229,7 @@ export function mountLive(host) {
       if (on !== mine) return;
       bar.tell(null);
       mine.paused = false;
-      mine.connection?.say({ type: "mode", mode });
+      tellMode();
       if (mine.connection) remember(mine.checkpoint);
     }
     draw();
@@ -248,7 +243,7 @@ export function mountLive(host) {
   // ---- what is asked otherwise --------------------------------------------------------------------------------------
   function ask(text) {
     hush();
-    measure.sent.push(performance.now());
+    measure.sending();
     on.connection.say({ type: "ask", text });
   }
 
@@ -278,43 +273,27 @@ export function mountLive(host) {
       draw();
     },
     hearing(event) {
-      measure.open = event.turn;
-      measure.turns.set(event.turn, { start: capturedAt(event.start_sample) });
+      measure.hearing(event);
       turns.hearing(event);
     },
-    end_of_turn(event) {
-      const turn = measure.turns.get(event.turn) ?? {};
-      Object.assign(turn, { speechEnd: capturedAt(event.speech_end_sample), decided: capturedAt(event.decided_sample) });
-      measure.turns.set(event.turn, turn);
-      measure.open = 0;
-    },
+    end_of_turn: (event) => measure.ended(event),
     transcript(event) {
-      if (event.typed || event.corrects) measure.turns.set(event.turn, { speechEnd: measure.sent[0], decided: measure.sent.shift() });
+      measure.written(event);
       turns.transcript(event);
       host.changed();
     },
-    not_a_turn(event) {
-      if (measure.open === event.turn) measure.open = 0;
-      turns.not_a_turn(event);
-    },
-    speech({ speech, turn }) {
-      measure.speeches.set(speech, { turn });
-    },
+    speech: (event) => measure.speech(event),
     sentence(event) {
-      on.sentences.set(`${event.speech}:${event.sentence}`, { ...event, turn: measure.speeches.get(event.speech)?.turn });
+      on.sentences.set(`${event.speech}:${event.sentence}`, { ...event, turn: measure.turnOf(event.speech) });
     },
     duck: () => on.speaker.duck(),
     hold: () => on.speaker.hold(),
     resume: () => on.speaker.resume(),
     cancel({ speech, reason }) {
-      const known = measure.speeches.get(speech);
       on.speaker.cancel(speech);
-      if (known) {
-        const turn = turns.get(known.turn);
-        if (turn) turns.stopped(turn);
-        known.cause = reason;
-        stopped(speech);
-      }
+      measure.cancelled(speech, reason);
+      const turn = turns.get(measure.turnOf(speech));
+      if (turn) turns.stopped(turn);
     },
     open({ citation, turn }) {
       turns.open(citation, turn);
@@ -325,8 +304,7 @@ export function mountLive(host) {
       draw();
     },
     latency({ type, n, ...record }) {
-      latency.add(record, { stopped_here_ms: measure.turns.get(record.turn)?.stopped });
-      latency.element.hidden = false;
+      latency.add(record);
     },
     error(event) {
       if (event.turn && turns.error(event)) return;
@@ -347,11 +325,7 @@ export function mountLive(host) {
   }
 
   function begun(speech, { at }) {
-    const { turn } = measure.speeches.get(speech) ?? {};
-    const { speechEnd, decided } = measure.turns.get(turn) ?? {};
-    if (speechEnd !== undefined && decided !== undefined) {
-      on.connection.tell({ type: "first_played", speech, turn, after_speech_end_ms: round(at - speechEnd), after_decision_ms: round(at - decided) });
-    }
+    measure.began(speech, at);
     draw();
   }
 
@@ -362,42 +336,20 @@ export function mountLive(host) {
     on.sentences.delete(`${speech}:${index - 3}`);
   }
 
-  function silentNow(speech, { at }) {
-    const known = measure.speeches.get(speech);
-    if (known) known.silent = at;
-  }
-
-  function soundsAgain(speech) {
-    const known = measure.speeches.get(speech);
-    if (known) known.silent = null;
+  function held(speech, { at }) {
+    measure.silent(speech, at);
   }
 
   function cancelled(speech, { at }) {
-    const known = measure.speeches.get(speech);
-    if (known) known.silent ??= at;
-    stopped(speech);
+    measure.silent(speech, at);
     turns.silent();
     draw();
-  }
-
-  // Once both are known, that somebody has interrupted and when it fell silent.
-  function stopped(speech) {
-    const known = measure.speeches.get(speech);
-    if (!known?.silent || known.told || !["barge_in", "stop"].includes(known.cause) || on.speaker.playing === speech) return;
-    const spoken = measure.turns.get(measure.open) ?? [...measure.turns.values()].at(-1);
-    const ms = known.silent - spoken?.start;
-    if (!(ms > 0 && ms < 10_000)) return;
-    known.told = true;
-    spoken.stopped = round(ms);
-    on.connection.tell({ type: "stopped", speech, after_speech_start_ms: round(ms) });
   }
 
   function ended() {
     turns.silent();
     draw();
   }
-
-  const round = (ms) => Math.round(10 * ms) / 10;
 
   // ---- the page -----------------------------------------------------------------------------------------------------------
   function draw() {

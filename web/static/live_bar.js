@@ -88,7 +88,10 @@ export class Bar {
   }
 
   level(peak) {
-    this.orb.style.setProperty("--lec-loud", Math.min(1, 2.5 * peak).toFixed(2));
+    const loud = (Math.round(10 * Math.min(1, 2.5 * peak)) / 10).toFixed(1); // in steps: every change is drawn
+    if (loud === this.loud) return;
+    this.loud = loud;
+    this.orb.style.setProperty("--lec-loud", loud);
   }
 
   // A line that stays until it is dismissed or the next one comes; null: none.

@@ -32,9 +32,9 @@ export class LatencyPanel {
     this.draw();
   }
 
-  // `record`: the server's `latency`; `measured`: what this page knows besides.
-  add(record, measured = {}) {
-    this.records.push({ at: new Date().toISOString(), ...record, ...measured });
+  // `record`: the server's `latency`.
+  add(record) {
+    this.records.push({ at: new Date().toISOString(), ...record });
     this.records = this.records.slice(-KEPT);
     tabMemory.set("latency", JSON.stringify(this.records));
     this.draw();
@@ -42,6 +42,7 @@ export class LatencyPanel {
 
   draw() {
     const shown = this.records.slice(-20).reverse();
+    this.element.hidden = !shown.length;
     this.last.textContent = shown.length ? milliseconds(shown[0].after_speech_end_ms?.played ?? shown[0].after_speech_end_ms?.first_text) : "";
     this.rows.replaceChildren(...shown.map((record) => h("tr", {},
       h("th", { scope: "row", title: tells(record) }, String(record.turn)),
