@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: app test check bench lint browser clean
+.PHONY: app test check audit bench lint browser clean
 
 app: $(VENV)/.installed
 	$(BIN)/python app.py serve --host $(HOST) --port $(PORT)
@@ -14,7 +14,7 @@ app: $(VENV)/.installed
 test: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: lint test
+check: lint audit test
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ Out: ("progress", value) any number of times, then ("result", value) or ("error"
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -55,11 +56,9 @@ def main() -> None:
 def _picklable(error: Exception) -> Exception:
     """The error as the parent takes it (ingest/frames.py): ours and Python's own, everything else by its words."""
     if isinstance(error, LecternError) or type(error).__module__ == "builtins":
-        try:
+        with contextlib.suppress(Exception):
             pickle.loads(pickle.dumps(error))
             return error
-        except Exception:
-            pass
     return RuntimeError(f"{type(error).__name__}: {error}")
 
 
