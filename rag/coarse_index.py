@@ -8,6 +8,7 @@ a cache (rag/index_cache.py) and may be deleted at any time.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -127,7 +128,8 @@ class WordSide:
             sizes.append(len(chunks))
             ordinals.append(np.array([_ordinal(chunk) for chunk in chunks], np.int32))
             pages.append(np.array([chunk.page for chunk in chunks], np.int32))
-            texts += [index_terms(chunk.text) for chunk in chunks]
+            # Terms recur: one copy of each, while 100,000 documents stand in this list at once.
+            texts += [list(map(sys.intern, index_terms(chunk.text))) for chunk in chunks]
         lexical = self.lexical if keep.all() and not texts else self.lexical.extended(texts, keep=keep)
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
         return WordSide(tuple(documents), starts, np.concatenate(ordinals), np.concatenate(pages), lexical)

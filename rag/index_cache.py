@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rag.lexical_index import LexicalIndex
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # grows when the files below, or how documents are profiled, change
+FORMAT = 2  # grows when the files below, or how documents are profiled, change
 MANIFEST, TABLES, TEXTS, VECTORS, LISTS = "coarse.json", "coarse.npz", "coarse_texts.json", "vectors.npy", "dense.faiss"
 
 
@@ -50,13 +51,18 @@ def save(
         "vector_rows": vector_rows,
         **lexical.arrays(),
     }
-    texts = {"documents": [asdict(document) for document in words.documents], "vocabulary": list(lexical.vocabulary)}
+
+    def write_texts(file: Any) -> None:
+        """The vocabulary, then a document a line: 100,000 of them never stand in memory as JSON."""
+        for content in chain([list(lexical.vocabulary)], map(asdict, words.documents)):
+            file.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+
     try:
         folder.mkdir(exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)  # from here to the end there is no cache
         checks = {
             TABLES: _write(folder / TABLES, lambda file: np.savez(file, **tables)),  # type: ignore[arg-type]
-            TEXTS: _write(folder / TEXTS, lambda file: file.write(json.dumps(texts, ensure_ascii=False).encode())),
+            TEXTS: _write(folder / TEXTS, write_texts),
         }
         if vectors is not None:
             halves = vectors.astype(np.float16, copy=False)
@@ -79,10 +85,11 @@ def load(folder: Path, *, version: int, embedder: str) -> CachedIndex | None:
                 raise ValueError(f"{name} has changed since it was written")
         with np.load(folder / TABLES, allow_pickle=False) as file:
             tables = {name: file[name] for name in file.files}
-        texts = json.loads((folder / TEXTS).read_bytes())
+        with open(folder / TEXTS, "rb") as lines:
+            vocabulary = json.loads(next(lines))
+            documents = tuple(_document(json.loads(line)) for line in lines)
         vectors = np.load(folder / VECTORS, mmap_mode="r") if VECTORS in manifest["crc32"] else None
-        lexical = LexicalIndex.from_arrays(texts["vocabulary"], tables)
-        documents = tuple(_document(entry) for entry in texts["documents"])
+        lexical = LexicalIndex.from_arrays(vocabulary, tables)
         words = WordSide(documents, tables["document_rows"], tables["ordinals"], tables["pages"], lexical)
         return CachedIndex(words, vectors, tables["vector_rows"], manifest["embedded"])
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.runtime import release_memory
 from core.settings import RetrievalSettings
 from rag import index_cache
 from rag.coarse_index import CoarseIndex, VectorSide, WordSide, align
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rag.faiss_index import FaissIndex
 
 logger = logging.getLogger(__name__)
+
+_LARGE = 10_000  # chunks whose indexing leaves so much behind that it is worth giving back
 
 
 class IndexKeeper:
@@ -58,7 +61,10 @@ class IndexKeeper:
             index = self._index
             version = self._workspace.version
             if index is None or index.version != version or self._lagging(index):
-                index = self._index = self._next(index, version)
+                before, index = index, self._next(index, version)
+                self._index = index
+                if len(index.words) > _LARGE and (before is None or before.words is not index.words):
+                    release_memory()
             return index
 
     @staticmethod

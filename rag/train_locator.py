@@ -6,8 +6,8 @@
 One recipe: bfloat16, batches of like length, learning rate up 3 % of the way and then linearly to zero at the end of
 the budget (`--steps`, or a time of day with `--until`), checkpoints every few minutes; the same command resumes after a
 kill. Curriculum by progress: short crops of single paragraphs, whole paragraphs, then reads of several windows with the
-memory; `--curriculum continue` goes on from trained weights (`--start`), `--curriculum reads` is reads of several
-windows only. `--without` trains a reader that lacks a part, for the ablation table of the model card.
+memory; `--curriculum continue` goes on from trained weights (`--start`), `--curriculum ablation` is short
+reads of several windows only, and `--without` leaves a part out: the table of ablations in the model card.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CURRICULA = {
         _READS,
     ),
     "continue": (Phase(0.45, windows=1, crop=220, unanswerable=0.20, batch=16, varied=True), _READS),
-    "reads": (dataclasses.replace(_READS, memory=1.0),),
+    "ablation": (dataclasses.replace(_READS, crop=128, memory=1.0),),
 }
 PARTS = ("memory", "globals", "read")  # what --without may take away
 
@@ -191,12 +191,13 @@ def train(options: argparse.Namespace) -> dict[str, float]:
 
     def curve(label: str) -> dict[str, float]:
         found = evaluate(model, data, dev, device)
+        alone = options.without == "read"
+        for name, notes in (("reads", None), ("reads_with_memory", memory)):
+            if name == "reads" or notes is not None:
+                several = evaluate_reads(model, data, dev[: options.dev // 2], device, memory=notes, alone=alone)
+                found |= {f"{name}_{key}": value for key, value in several.items()}
         if memory is not None:
             found |= {"gate": float(model.memory.gate.detach())}  # type: ignore[union-attr, operator]
-            reads = dev[: options.dev // 2]
-            for name, notes in (("with", memory), ("without", None)):
-                several = evaluate_reads(model, data, reads, device, memory=notes)
-                found |= {f"{key}_{name}_memory": value for key, value in several.items()}
         line = {"weights": label, "step": state["step"], "progress": round(state["progress"], 4), **found}
         log.info("%s", json.dumps(line))
         with (options.out / "curve.jsonl").open("a") as file:
