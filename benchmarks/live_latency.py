@@ -139,8 +139,10 @@ async def _interrupt(client: LiveClient, speed: float) -> list[float]:
     speech = max(client.speeches, default=0)
     if not speech or client.speeches[speech].silent_at is not None:
         return []
+    word = said("Stop.", "rms")
+    word = word[int(np.argmax(np.abs(word) > 0.05 * np.abs(word).max())) :]  # without the pause before it
     began = time.perf_counter()
-    await client.say(said("Stop.", "rms"), speed=speed)
+    await client.say(word, speed=speed)
     await client.silence(1.2, speed=speed)
     silent = client.speeches[speech].silent_at
     return [(silent - began) * 1000] if silent is not None else []
