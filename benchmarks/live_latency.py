@@ -153,9 +153,9 @@ async def _stop(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def quantiles(values: Sequence[float]) -> dict[str, float]:
+def quantiles(values: Sequence[float]) -> dict[str, float | None]:
     if not values:
-        return {"n": 0, "p50": float("nan"), "p95": float("nan")}
+        return {"n": 0, "p50": None, "p95": None}
     return {
         "n": len(values),
         "p50": round(float(np.quantile(values, 0.5)), 1),
@@ -196,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
         results = asyncio.run(all_clients())
     records = [record for result in results for record in result["records"]]
     scale = arguments.speed
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    table: dict[str, dict[str, dict[str, float | None]]] = {}
     print(f"{'':12} {'after end of speech':>24} {'after the decision':>24}   (ms: p50, p95)")
     for step in STEPS:
         row = {
@@ -205,7 +205,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         table[step] = row
         spoke, decided = row["after_speech_end_ms"], row["after_decision_ms"]
-        print(f"{step:12} {spoke['p50']:12} {spoke['p95']:11} {decided['p50']:12} {decided['p95']:11}")
+        cells = [spoke["p50"], spoke["p95"], decided["p50"], decided["p95"]]
+        print(f"{step:12} " + " ".join(f"{'-' if cell is None else cell:>12}" for cell in cells))
     stopped = quantiles([ms * scale for result in results for ms in result["silences"]])
     kept = sum(record["speculation"] == "kept" for record in records)
     lost, busy = sum(result["lost"] for result in results), max(result["busy"] for result in results)
