@@ -4,7 +4,7 @@
     python -m omni.train.voice units     --out runs/voice            # half-phones, clustered
     python -m omni.train.voice decoder   --out runs/voice --minutes 15
     python -m omni.train.voice vocoder   --out runs/voice --minutes 20   # durations and parameters
-    python -m omni.train.voice g2p       --out runs/voice --minutes 15   # dictionary, and words outside it
+    python -m omni.train.voice g2p       --out runs/voice            # dictionary, and words outside it
     python -m omni.train.voice export    --out runs/voice --to models/voice
 
 `--device cuda` trains on a GPU, `torchrun --nproc-per-node N -m omni.train.voice ...` in N processes. Learning rates
@@ -41,9 +41,10 @@ from omni.train.voice_data import load_lessons, make_lessons
 from omni.train.voice_letters import score, train_letters
 from omni.train.voice_lexicon import build_lexicon
 from omni.train.voice_units import F0, Example, assign, features, fit_units, half_frames, half_phone_names, phones_of
+from omni.voice.letter_rules import LetterRules
 from omni.voice.letters_to_sound import LettersToSound
 from omni.voice.lexicon import Lexicon
-from omni.voice.neural_voice import CONFIG, LETTERS, LEXICON, WEIGHTS, sizes_of
+from omni.voice.neural_voice import CONFIG, LETTERS, LEXICON, RULES, WEIGHTS, sizes_of
 from omni.voice.phones import STATE_DIM, states
 from omni.voice.source_filter import N_MCEP
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, positions
@@ -241,7 +242,7 @@ def train(
     path, device = checkpoint(options, name), options.device
     model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    clock = time.process_time if device == "cpu" and not options.until else time.time
+    clock = time.process_time if str(device) == "cpu" and not options.until else time.time
     started, spent = clock(), 0.0
     end = deadline(options) if options.until else started + 60 * options.minutes
     if path.is_file():
@@ -358,21 +359,23 @@ def deadline(options: argparse.Namespace) -> float:
 
 # ------------------------------------------------------------------------------------------- dictionary and export
 def step_g2p(options: argparse.Namespace) -> None:
-    """Dictionary, and the network for words outside it, which never sees every 40th word."""
+    """Dictionary, and two models of words outside it, which never see every 40th word: n-grams of letters and phones
+    for the voice, and quick rules for a recogniser that has thousands of words to say."""
     entries = build_lexicon()
     Lexicon(entries).save(options.out / LEXICON)
     held = {word for index, word in enumerate(sorted(entries)) if index % 40 == 0 and word.isalpha()}
     tried = [(word, entries[word]) for word in sorted(held)]
-    letters = train_letters(
-        {word: phones for word, phones in entries.items() if word not in held},
-        minutes=options.minutes,
-        device=options.device,
-        report=lambda so_far: f"{score(so_far, tried[::8])}",
-    )
-    letters.save(options.out / LETTERS)
-    found = score(LettersToSound.load(options.out / LETTERS), tried)
-    (options.out / "g2p.json").write_text(json.dumps({"words": len(entries), "held_out": len(held), **asdict(found)}))
-    print(f"{len(held)} held-out words of {len(entries)}: {found}")
+    known = {word: phones for word, phones in entries.items() if word not in held}
+    train_letters(known).save(options.out / LETTERS)
+    LetterRules.learn(known).save(options.out / RULES)
+    results = {}
+    for name, guess in (
+        ("n-grams", LettersToSound.load(options.out / LETTERS)),
+        ("rules", LetterRules.load(options.out / RULES)),
+    ):
+        results[name] = found = score(guess, tried)
+        print(f"{name}: {len(held)} held-out words of {len(entries)}: {found}", flush=True)
+    (options.out / "g2p.json").write_text(json.dumps({name: asdict(found) for name, found in results.items()}))
 
 
 def step_export(options: argparse.Namespace) -> None:
@@ -392,7 +395,7 @@ def step_export(options: argparse.Namespace) -> None:
     save_file(weights, folder / WEIGHTS)
     config = {"speaker": options.speaker, **sizes_of(decoder, vocoder), "half_phone_of_unit": owners.tolist()}
     (folder / CONFIG).write_text(json.dumps(config))
-    for name in (LEXICON, LETTERS):
+    for name in (LEXICON, LETTERS, RULES):
         shutil.copy(options.out / name, options.to / name)
     write_samples(folder, options.speaker)
     total = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())

@@ -1,90 +1,67 @@
-"""Training of the network that pronounces unknown words (omni/voice/letters_to_sound.py), on the voice's dictionary.
+"""Training of the model that pronounces unknown words (omni/voice/letters_to_sound.py), on the voice's dictionary.
 
 Letters and phones are aligned by expectation maximisation: each letter stands for none to two phones, the likeliest
-split of every word is counted, and the counts make the next round's probabilities.
+split of every word is counted, and the counts make the next round's probabilities. Then n-grams are counted.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from omni.voice.letters_to_sound import LetterConfig, LetterNetwork, LettersToSound, letter_ids
+from omni.voice.letters_to_sound import END, START, CountTrie, LettersToSound
 from omni.voice.lexicon import Pronunciation
 
+ORDER = 6  # 8 is no better
 _MAX_PHONES = 2  # per letter
 _SEEN = 3  # rarer chunks are mistakes of the dictionary or of the alignment
 _UNSEEN = -12.0  # log probability
 
 
-def train_letters(
-    entries: Mapping[str, Pronunciation],
-    *,
-    minutes: float,
-    device: str = "cpu",
-    report: Callable[[LettersToSound], str] = lambda _: "",
-    batch: int = 768,
-    rate: float = 4e-3,
-    seed: int = 0,
-    **sizes: int,
-) -> LettersToSound:
-    """A network trained for `minutes` (of CPU time on a CPU) on words -> phones; `sizes` as in LetterConfig."""
-    clock = time.process_time if device == "cpu" else time.monotonic
+def train_letters(entries: Mapping[str, Pronunciation], *, order: int = ORDER) -> LettersToSound:
+    """The joint n-gram model of words -> phones; some seconds of CPU for a hundred thousand words."""
     aligned = align_all(entries)
     counts = Counter(chunk for _, parts in aligned for chunk in parts)
-    chunks = [chunk for chunk, count in counts.most_common() if count >= min(_SEEN, len(aligned) // 100)]
-    ids = {chunk: index for index, chunk in enumerate(chunks)}
-    words = [
-        (letter_ids(word), torch.tensor([ids[p] for p in parts])) for word, parts in aligned if ids.keys() >= set(parts)
-    ]
-    torch.manual_seed(seed)
-    network = LetterNetwork(LetterConfig(n_chunks=len(chunks), **sizes)).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-    started, step, average, spoken_at = clock(), 0, 0.0, clock()
-    batches = _batches(words, batch, random.Random(seed))
-    while (done := (clock() - started) / (60 * minutes)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, done / 0.03) * (1.0 - done) + 1e-6
-        letters, parts, keep = (tensor.to(device) for tensor in next(batches))
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            logits = network(letters, parts.clamp(min=0), keep)
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), parts.flatten(), ignore_index=-100, label_smoothing=0.05
-        )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        average += (float(loss.detach()) - average) / min(step + 1, 50)
-        step += 1
-        if clock() - spoken_at > 60:
-            spoken_at = clock()
-            epochs = step * batch / len(words)
-            text = report(LettersToSound(network, chunks))
-            network.train()
-            print(f"letters {100 * done:.0f} %: {epochs:.1f} epochs, loss {average:.3f}; {text}", flush=True)
-    return LettersToSound(network.cpu(), chunks)
+    usual = {chunk for chunk, count in counts.items() if count >= min(_SEEN, 1 + len(aligned) // 1000)}
+    words = [list(zip(word, parts, strict=True)) for word, parts in aligned if usual >= set(parts)]
+    symbols = [symbol for symbol, _ in Counter(symbol for word in words for symbol in word).most_common()]
+    ids = {symbol: index for index, symbol in enumerate(symbols, start=2)}
+    return LettersToSound(symbols, count_trie([[START, *map(ids.__getitem__, word), END] for word in words], order))
 
 
-def _batches(words: list[tuple[Tensor, Tensor]], size: int, chance: random.Random):  # type: ignore[no-untyped-def]
-    """Endless batches of words of like length: letters, chunks (-100 at padding), keep (B, T, 1)."""
-    while True:
-        order = sorted(range(len(words)), key=lambda i: len(words[i][0]) + chance.random())
-        groups = [order[at : at + size] for at in range(0, len(order), size)]
-        chance.shuffle(groups)
-        for group in groups:
-            letters, parts = zip(*(words[i] for i in group), strict=True)
-            padded = nn.utils.rnn.pad_sequence(letters, batch_first=True)
-            wanted = nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=-100)
-            yield padded, wanted, (wanted >= 0)[..., None].float()
+def count_trie(sentences: Iterable[list[int]], order: int) -> CountTrie:
+    """n-grams up to `order` with their Kneser-Ney counts."""
+    raw: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(order)]
+    for sentence in sentences:
+        for size in range(1, order + 1):
+            raw[size - 1].update(tuple(sentence[i : i + size]) for i in range(len(sentence) - size + 1))
+    kept = [raw[-1]]
+    for size in range(order - 1, 0, -1):
+        different = Counter(gram[1:] for gram in raw[size])
+        # Nothing stands before the start of a word: there, how often counts.
+        different.update({gram: count for gram, count in raw[size - 1].items() if gram[0] == START})
+        kept.insert(0, different)
+    kept[0][(START,)] = 0  # a history, never predicted
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    children: list[np.ndarray] = []
+    discounts: list[float] = []
+    place = {(): 0}
+    for grams in kept:
+        once, twice = (sum(count == n for count in grams.values()) for n in (1, 2))
+        discounts.append(once / max(once + 2 * twice, 1))
+        ordered = sorted(grams, key=lambda gram: (place[gram[:-1]], gram[-1]))
+        if len(place) > 1 or () not in place:
+            parents = np.bincount([place[gram[:-1]] for gram in ordered], minlength=len(place))
+            children.append(parents)
+        rows.append((np.array([gram[-1] for gram in ordered]), np.array([grams[gram] for gram in ordered])))
+        place = {gram: index for index, gram in enumerate(ordered)}
+    symbols, counts = zip(*rows, strict=True)
+    return CountTrie(symbols, counts, tuple(children), tuple(discounts))
 
 
 @dataclass(frozen=True)

@@ -1,129 +1,150 @@
-"""Pronunciations of unknown words from their letters: a small network, trained on the dictionary.
+"""Pronunciations of unknown words from their letters: a joint n-gram model of letters and phones, from the dictionary.
 
-    guess = LettersToSound.load(SHIPPED / "letters.safetensors")
+    guess = LettersToSound.load(SHIPPED / "letters.npz")
     guess("lectern")                           # ("l", "eh1", "k", "t", "er", "n")
 
-Every letter stands for a chunk of none to two phones. Convolutions see the whole word; a recurrent cell goes through it
-from left to right and knows the chunks chosen so far; a narrow beam keeps the likeliest pronunciations of the word as a
-whole. A monotone transducer, as in Rao et al. (ICASSP 2015), with a fixed alignment instead of CTC.
+Every letter stands for a chunk of none to two phones; a letter with its chunk is a symbol, and a word a sentence of
+symbols (Bisani and Ney, Speech Communication 2008). The likeliest sentence for the letters is found by a beam search
+under interpolated Kneser-Ney smoothing. The model is a trie of counts: per order its symbols, counts and numbers of
+children, a few bytes an n-gram. Trained by omni/train/voice_letters.py.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from omni.voice.lexicon import Pronunciation
 from omni.voice.phones import VOWELS
-from omni.voice.unit_vocoder import ConvNeXtBlock
 
-_BEAM = 4
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_EDGE, N_LETTERS = 0, len(_LETTERS) + 1
+START, END = 0, 1  # symbols that are no letters
 MAX_LETTERS = 40  # a longer "word" is cut: nobody says it
+_BEAM = 8
+_CHOICES = 40  # chunks of a letter that are tried, the most frequent
 
 
 @dataclass(frozen=True)
-class LetterConfig:
-    n_chunks: int  # ids of chunks; n_chunks itself stands before the first letter
-    dim: int = 192
-    layers: int = 4
-    kernel: int = 5
-    chunk_dim: int = 64
-    hidden: int = 256
-    dropout: float = 0.1  # while training
+class CountTrie:
+    """n-grams of symbols, order by order; the children of a node lie side by side, in ascending order."""
 
-
-class LetterNetwork(nn.Module):
-    def __init__(self, config: LetterConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.letters = nn.Embedding(N_LETTERS, config.dim)
-        self.blocks = nn.ModuleList(ConvNeXtBlock(config.dim, config.kernel) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.dim)
-        self.chunks = nn.Embedding(config.n_chunks + 1, config.chunk_dim)
-        self.cell = nn.GRU(config.dim + config.chunk_dim, config.hidden, batch_first=True)
-        self.out = nn.Linear(config.hidden + config.dim, config.n_chunks)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def read(self, letters: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(B, T) letter ids -> (B, T, dim); `keep` (B, T, 1) is 0 at padding."""
-        x = self.dropout(self.letters(letters))
-        for block in self.blocks:
-            x = block(x, keep)
-        return self.dropout(self.norm(x))
-
-    def choose(self, read: Tensor, previous: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Letters as read (B, T, dim), the chunk before each (B, T) -> logits (B, T, n_chunks), state."""
-        said, state = self.cell(torch.cat([read, self.chunks(previous)], dim=-1), state)
-        return self.out(torch.cat([self.dropout(said), read], dim=-1)), state
-
-    def forward(self, letters: Tensor, chunks: Tensor, keep: Tensor) -> Tensor:
-        """Teacher forcing: letters and right chunks (B, T) -> logits (B, T, n_chunks)."""
-        start = torch.full_like(chunks[:, :1], self.config.n_chunks)
-        return self.choose(self.read(letters, keep), torch.cat([start, chunks[:, :-1]], dim=1), None)[0]
+    symbols: tuple[np.ndarray, ...]  # per order: (n,) uint16, the last symbol of each n-gram
+    counts: tuple[np.ndarray, ...]  # per order: (n,) how often, or (below the top) after how many different ones
+    children: tuple[np.ndarray, ...]  # per order but the last: (n,) number of n-grams that go on from it
+    discounts: tuple[float, ...]  # per order: taken from every count, given to shorter histories
 
 
 class LettersToSound:
     """Words of a to z -> phones. Thread-safe."""
 
-    def __init__(self, network: LetterNetwork, chunks: Sequence[str]) -> None:
-        """`chunks`: phones joined by spaces, "" for a silent letter."""
-        assert network.config.n_chunks == len(chunks), (network.config, len(chunks))
-        self._network = network.eval()
-        self._chunks = tuple(chunks)
+    def __init__(self, symbols: Sequence[tuple[str, str]], trie: CountTrie, *, beam: int = _BEAM) -> None:
+        """`symbols`: (letter, phones joined by spaces) of each id from 2, the most frequent first."""
+        self._symbols, self._trie, self._beam = tuple(symbols), trie, beam
+        self._order = len(trie.symbols)
+        choices: dict[str, list[int]] = defaultdict(list)
+        for index, (letter, _) in enumerate(self._symbols, start=2):
+            if len(choices[letter]) < _CHOICES:
+                choices[letter].append(index)
+        self._choices = dict(choices)
+        # memory views: single elements are read, which numpy does five times as slowly
+        self._words = [memoryview(np.ascontiguousarray(row, np.uint16)) for row in trie.symbols]
+        self._counts = [memoryview(np.ascontiguousarray(row, np.uint32)) for row in trie.counts]
+        self._first: list[memoryview] = []  # where the children of each n-gram begin; one more for the end
+        self._total: list[memoryview] = []  # sum of their counts
+        for order, row in enumerate(trie.children):
+            first = np.concatenate([[0], np.cumsum(row, dtype=np.int64)])
+            sums = np.concatenate([[0], np.cumsum(trie.counts[order + 1], dtype=np.int64)])
+            self._first.append(memoryview(first))
+            self._total.append(memoryview(np.ascontiguousarray(sums[first[1:]] - sums[first[:-1]])))
+        self._root = int(trie.counts[0].sum())
         self._guess = lru_cache(maxsize=4096)(self._search)
 
     def __call__(self, word: str) -> Pronunciation:
         """Phones of a word of a to z; () for an empty one."""
         return self._guess(word[:MAX_LETTERS]) if word else ()
 
-    @torch.inference_mode()
     def _search(self, word: str) -> Pronunciation:
-        read = self._network.read(letter_ids(word)[None])
-        previous = torch.full((1, 1), self._network.config.n_chunks)
-        scores, state = torch.zeros(1), torch.zeros(1, 1, self._network.config.hidden)
-        paths: list[list[int]] = [[]]
-        for at in range(len(word)):
-            letter = read[:, at : at + 1].expand(len(paths), -1, -1)
-            logits, state = self._network.choose(letter, previous, state)
-            total = scores[:, None] + logits[:, 0].log_softmax(-1)
-            scores, best = total.flatten().topk(min(_BEAM, total.numel()))
-            parents, chosen = best // total.shape[1], best % total.shape[1]
-            state, previous = state[:, parents], chosen[:, None]
-            paths = [[*paths[p], c] for p, c in zip(parents.tolist(), chosen.tolist(), strict=True)]
-        return one_stress([phone for chunk in paths[0] for phone in self._chunks[chunk].split()])
+        start = self._step((), START)
+        beams: list[tuple[float, tuple[int, ...], tuple[int, ...]]] = [(0.0, start, ())]
+        for letter in word:
+            grown = [
+                (score + self._log_probability(state, symbol), state, (*said, symbol))
+                for score, state, said in beams
+                for symbol in self._choices.get(letter, ())
+            ]
+            grown.sort(key=lambda hypothesis: -hypothesis[0])
+            best: dict[tuple[int, ...], tuple[float, tuple[int, ...], tuple[int, ...]]] = {}
+            for score, state, said in grown:
+                key = said[1 - self._order :]  # what follows depends on no more
+                if key not in best:
+                    best[key] = (score, self._step(state, said[-1]), said)
+                    if len(best) == self._beam:
+                        break
+            beams = list(best.values()) or beams
+        _, said = max((score + self._log_probability(state, END), said) for score, state, said in beams)
+        return one_stress([phone for symbol in said for phone in self._symbols[symbol - 2][1].split()])
+
+    def _child(self, order: int, node: int, symbol: int) -> int:
+        """Index of an n-gram's continuation among those of one order more, -1 if it was never seen."""
+        low, high = self._first[order][node], self._first[order][node + 1]
+        words = self._words[order + 1]
+        at = bisect_left(words, symbol, low, high)
+        return at if at < high and words[at] == symbol else -1
+
+    def _step(self, state: tuple[int, ...], symbol: int) -> tuple[int, ...]:
+        """State: the n-grams that the history ends in, of 1, 2, ... symbols, as far as they were seen."""
+        at = bisect_left(self._words[0], symbol)
+        nodes = [at] if at < len(self._words[0]) and self._words[0][at] == symbol else []
+        for order, node in enumerate(state[: self._order - 2]):
+            if len(nodes) != order + 1 or (child := self._child(order, node, symbol)) < 0:
+                break
+            nodes.append(child)
+        return tuple(nodes)
+
+    def _log_probability(self, state: tuple[int, ...], symbol: int) -> float:
+        """Interpolated Kneser-Ney (Chen and Goodman 1999, section 2.7)."""
+        discounts = self._trie.discounts
+        words = self._words[0]
+        at = bisect_left(words, symbol)
+        seen = at < len(words) and words[at] == symbol
+        share = discounts[0] * len(words) / self._root
+        p = (max(self._counts[0][at] - discounts[0], 0) if seen else 0) / self._root + share / (len(self._symbols) + 2)
+        for order, node in enumerate(state):
+            total = self._total[order][node]
+            if not total:
+                break
+            kinds = self._first[order][node + 1] - self._first[order][node]
+            child = self._child(order, node, symbol)
+            discount = discounts[order + 1]
+            count = self._counts[order + 1][child] - discount if child >= 0 else 0.0
+            p = (max(count, 0.0) + discount * kinds * p) / total
+        return math.log(p)
 
     def save(self, path: Path) -> None:
-        """Weights in half precision; sizes and chunks in the same file."""
-        from safetensors.torch import save_file
-
-        about = {"config": json.dumps(asdict(self._network.config)), "chunks": json.dumps(self._chunks)}
-        state = {key: value.half().contiguous() for key, value in self._network.state_dict().items()}
-        save_file(state, path, metadata=about)
+        trie = self._trie
+        arrays = {f"symbols{i}": row.astype(np.uint16) for i, row in enumerate(trie.symbols)}
+        arrays |= {f"counts{i}": row.astype(np.uint32) for i, row in enumerate(trie.counts)}
+        arrays |= {f"children{i}": row.astype(np.uint16) for i, row in enumerate(trie.children)}
+        about = json.dumps({"symbols": self._symbols, "discounts": trie.discounts})
+        with path.open("wb") as file:
+            np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, path: Path) -> LettersToSound:
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = file.metadata()
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-        network = LetterNetwork(LetterConfig(**json.loads(about["config"])))
-        network.load_state_dict(state)
-        return cls(network, json.loads(about["chunks"]))
-
-
-def letter_ids(word: str) -> Tensor:
-    """(letters,) ids from 1; 0 is beyond the edges."""
-    return torch.tensor([_LETTERS.index(letter) + 1 for letter in word])
+    def load(cls, path: Path, *, beam: int = _BEAM) -> LettersToSound:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            order = len(about["discounts"])
+            symbols, counts = (tuple(file[f"{name}{i}"] for i in range(order)) for name in ("symbols", "counts"))
+            children = tuple(file[f"children{i}"] for i in range(order - 1))
+        trie = CountTrie(symbols, counts, children, tuple(about["discounts"]))
+        return cls([(letter, said) for letter, said in about["symbols"]], trie, beam=beam)
 
 
 def one_stress(phones: Sequence[str]) -> Pronunciation:

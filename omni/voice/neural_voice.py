@@ -40,7 +40,7 @@ from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, VocoderStrea
 SHIPPED = Path(__file__).parents[2] / "models" / "voice"
 DEFAULT_SPEAKER = "rms"
 CONFIG, WEIGHTS = "config.json", "voice.safetensors"  # of a speaker
-LEXICON, LETTERS, RULES = "lexicon.txt.gz", "letters.safetensors", "letter_rules.txt.gz"  # of all speakers
+LEXICON, LETTERS, RULES = "lexicon.txt.gz", "letters.npz", "letter_rules.txt.gz"  # of all speakers
 
 _FIRST_PHONES, _NEXT_PHONES = 16, 32  # per step of the decoder: little until something sounds, then more
 _FIRST_PIECE_S, _NEXT_PIECE_S = 0.15, 0.4

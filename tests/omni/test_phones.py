@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.voice.front_end import FrontEnd, can_speak
+from omni.train.voice_letters import score, train_letters
 from omni.voice.letter_rules import LetterRules, word_accuracy
+from omni.voice.letters_to_sound import LettersToSound
 from omni.voice.lexicon import Lexicon, Pronunciation
+from omni.voice.neural_voice import SHIPPED
 from omni.voice.phones import INDEX, PAUSE, STATE_DIM, VOWELS, Phone, states
 
 
@@ -112,6 +115,30 @@ def test_letter_rules_learn_the_dictionary_and_new_words() -> None:
     rules = LetterRules.learn({word: phones for word, phones in made.items() if word not in held})
     words, phones = word_accuracy(rules, held.items())
     assert words > 0.95 and phones > 0.98
+    joint = train_letters({word: phones for word, phones in made.items() if word not in held})
+    found = score(joint, held.items())
+    assert found.words > 0.95 and found.phone_errors < 0.02
+
+
+def test_letters_to_sound_survive_the_disk_and_say_any_word(tmp_path: Path) -> None:
+    letters = train_letters(WORDS, order=3)
+    letters.save(tmp_path / "letters.npz")
+    again = LettersToSound.load(tmp_path / "letters.npz")
+    for word in [*WORDS, "qqq", "xylophone", "a" * 200, "z"]:
+        assert again(word) == letters(word)
+        assert all(phone.rstrip("1") in INDEX for phone in again(word))
+    assert again("lease") == WORDS["lease"] and again("") == ()
+
+
+@pytest.mark.skipif(not (SHIPPED / "letters.npz").is_file(), reason="no letters in models/voice")
+def test_names_that_no_dictionary_holds_are_said_as_their_letters_suggest() -> None:
+    letters = LettersToSound.load(SHIPPED / "letters.npz")
+    said = {word: " ".join(letters(word)).replace("1", "") for word in ("zarpendale", "kowalczyk", "blorfing", "ghent")}
+    assert said["zarpendale"].startswith(("z aa r p eh n d ey l", "z aa r p ax n d ey l"))
+        "z aa r p ax n d ey l"
+    )
+    assert said["kowalczyk"].startswith("k") and said["kowalczyk"].endswith("k") and "ch" in said["kowalczyk"]
+    assert (said["blorfing"], said["ghent"]) == ("b l ao r f ih ng", "g eh n t")
 
 
 def test_dictionary_and_rules_survive_the_disk(tmp_path: Path) -> None:
