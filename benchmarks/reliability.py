@@ -178,12 +178,12 @@ def damage_files(home: Path, flips: int, *, seed: int = 0) -> dict[str, Counter[
     return outcomes
 
 
-def make_sound(home: Path) -> None:
-    """A workspace with every kind of derived file in it: version 1 of every document."""
+def make_sound(home: Path, count: int = DOCUMENTS) -> None:
+    """A workspace with every kind of derived file in it: version 1 of `count` documents."""
     settings = settings_of(home)
     (home / "in").mkdir(parents=True)
     with Workspace.open(home, "default") as workspace:
-        for number in range(DOCUMENTS):
+        for number in range(count):
             path = home / "in" / f"document{number}.md"
             path.write_text(text_of(number, 1), encoding="utf-8")
             ingest_file(workspace, path, settings=settings, name=path.name)

@@ -203,15 +203,17 @@ def repair_workspace(home: Path, name: str, settings: Settings) -> list[str]:
     """
     folder = _folder(home, name)
     with alone(folder):
-        broken = [damage for damage in _structures(folder) if damage.what.startswith(schema.DATABASE)]
-        done = _start_again(folder) if broken else []
+        broken = any(damage.what.startswith(schema.DATABASE) for damage in _structures(folder))
+        done = ["the database's own indexes were built anew"] if broken and _reindexed(folder) else []
+        if broken and not done:
+            done = _start_again(folder)
     if any(folder.glob(f"{_AWAY}*/files")):  # also of a repair that was interrupted
         return done + _from_given_up(home, name, settings)
     with Workspace.open(home, name, create=False) as workspace, exclusive(folder, "ingest"):
         found = [*_contents(workspace), *_derived(folder)]
         worst = sorted({damage.document for damage in found if damage.document and damage.curable})
         copies = {damage.document for damage in found if not damage.curable}
-        done = [f"left as it is: {damage.what}" for damage in found if not damage.curable]
+        done += [f"left as it is: {damage.what}" for damage in found if not damage.curable]
         done += [f"cannot be read again, its stored copy is damaged too: {name}" for name in worst if name in copies]
         again = _let_go(workspace, [document for document in worst if document not in copies])
         if found:
@@ -254,6 +256,19 @@ def _let_go(workspace: Workspace, names: list[str]) -> list[_Known]:
         )
         lexical.rebuild(connection)
     return kept
+
+
+def _reindexed(folder: Path) -> bool:
+    """Whether building SQLite's indexes anew was enough: their rows are stored twice."""
+    with contextlib.closing(sqlite3.connect(folder / schema.DATABASE)) as connection:
+        try:
+            connection.execute("REINDEX")
+            connection.commit()
+            return connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",) and bool(
+                connection.execute("PRAGMA user_version").fetchone()[0]
+            )
+        except sqlite3.DatabaseError:
+            return False
 
 
 def _start_again(folder: Path) -> list[str]:

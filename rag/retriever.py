@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import NotFoundError
+from core.errors import NotFoundError, StoreError
 from core.settings import RetrievalSettings
+from ingest.schema import damage_remedy
 from ingest.tokens import query_terms
 from rag.coarse_index import CoarseIndex
 from rag.fusion import FusionWeights, Signals, fused_score, probability, proximity, word_information
@@ -104,11 +105,16 @@ class HybridRetriever(Retriever):
         if not question.strip() or top_k < 1:
             return []
         for _ in range(3):
+            version = self.workspace.version
             try:
                 hits = self._search(question, top_k, documents)
                 break
-            except NotFoundError:  # a document was removed between reading the index and reading its text
-                continue
+            except NotFoundError as error:  # a document was removed between reading the index and reading its text
+                if self.workspace.version == version:  # nothing was: the database contradicts itself
+                    raise StoreError(
+                        f"{self.workspace.database} is damaged ({error.message})",
+                        remedy=damage_remedy(self.workspace.database),
+                    ) from error
         else:
             hits = []
         total = (time.perf_counter() - started) * 1e3

@@ -29,7 +29,7 @@ from tests.ingest.corpus import contents
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with documents, vectors, a conversation with a memory, and one of another user."""
     home = tmp_path_factory.mktemp("backup") / "home"
-    make_sound(home)
+    make_sound(home, 4)
     folder = home / "workspaces" / "default"
     for place in (folder, folder / "people" / "anna"):
         with DialogueStore(place) as dialogue:
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def backup(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("out") / "default.zip"
     report = backup_workspace(home, "default", path)
-    assert (report.documents, report.files) == (8, 11)  # three databases, eight stored copies
+    assert (report.documents, report.files) == (4, 7)  # three databases, four stored copies
     return path
 
 
@@ -86,7 +86,7 @@ def test_nothing_is_left_behind_and_nothing_overwritten(home: Path, backup: Path
         workspace.remove("document1.md")
     restore_workspace(backup, tmp_path, replace=True)
     with Workspace.open(tmp_path) as workspace:
-        assert len(workspace.documents()) == 8
+        assert len(workspace.documents()) == 4
         with pytest.raises(StoreError, match="open in another process"):
             restore_workspace(backup, tmp_path, replace=True)
     assert os.listdir(tmp_path) == ["workspaces"] and list_workspaces(tmp_path) == ["default"]
