@@ -94,6 +94,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "app.py", "--verbose", "serve", "--port", str(port), "--home", str(home)],
             cwd=ROOT,
+            env={**os.environ, "LECTERN_ANSWER__CACHE": "false"},  # with --home, an earlier run has asked the same
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
