@@ -1,6 +1,6 @@
 """The voices beside each other on held-out conversational sentences.
 
-    python -m benchmarks.voices [--short] [--sentences 200] [--voice auto]
+    python -m benchmarks.voices [--short] [--sentences 200] [--varied] [--voice auto | --voice lectern:slt]
 
 For the product's voice, its teacher flite (where the program is installed) and espeak-ng, in one run on one thread:
 word error rate (WER) of the plain recogniser, ms to the first sound, process CPU seconds per second of speech (RTF; not
@@ -62,6 +62,59 @@ _FRAMES = (
     "Only {number} percent of the money came from the government.",
     "The road was closed because of heavy snow.",
 )
+# Each of its own kind: no two share a pattern.
+_VARIED = (
+    "Hello there, it is nice to meet you.",
+    "I would rather not talk about that right now.",
+    "Where did I put my glasses?",
+    "Turn left at the church, then go straight on until you see the bridge.",
+    "Honestly, nobody expected it to work.",
+    "The older of the two brothers became a famous painter in Vienna.",
+    "Could we start again from the top?",
+    "Seven times eight is fifty six.",
+    "Her flight from Denver was delayed by three hours because of the fog.",
+    "That makes sense.",
+    "What a beautiful garden you have!",
+    "Keep the receipt, in case you change your mind.",
+    "The treaty was signed in eighteen fifteen, after years of war.",
+    "Whose coat is this?",
+    "Add two cups of flour and a pinch of salt, and stir slowly.",
+    "It was raining, so we stayed at home and played cards.",
+    "Mister Collins, your table is ready.",
+    "Most of the energy is lost as heat.",
+    "Why would anyone want to live on the moon?",
+    "Under no circumstances should the cover be removed while the motor is running.",
+    "They got married last spring, didn't they?",
+    "The museum is closed on Mondays and on public holidays.",
+    "Once upon a time, there was a king who could not sleep.",
+    "Quick, somebody call an ambulance!",
+    "Neither the president nor his advisers knew about the plan.",
+    "Half of the apples were green, and the other half were red.",
+    "My phone number ends with two nine zero four.",
+    "As soon as the light turns green, press the button on the right.",
+    "Is there anything else I should know?",
+    "He speaks French, German, and a little Russian.",
+    "Scientists believe that the lake was formed by a glacier.",
+    "Never mind.",
+    "The train to Boston leaves from platform nine at a quarter past six.",
+    "You were right and I was wrong.",
+    "In my opinion, the second version is much easier to read.",
+    "How far is it to the nearest hospital?",
+    "The shares fell sharply after the company lowered its forecast.",
+    "Don't forget to water the plants on Saturday.",
+    "At night, the temperature drops below zero.",
+    "The author thanks her editor, her parents, and above all her daughter.",
+    "If I had known earlier, I would have told you.",
+    "Does this bus stop at the library?",
+    "Nearly one third of all adults have never learned to swim.",
+    "Let's take a short break and come back in ten minutes.",
+    "Whoever finds the key may keep the treasure.",
+    "Please speak up, I can hardly hear you.",
+    "The judge asked the jury to leave the room.",
+    "It is cheaper to repair the roof than to replace it.",
+    "So, what happened next?",
+    "Thanks for your patience, and have a good evening.",
+)
 _FILLERS = {
     "thing": ("payment", "package", "contract", "ticket", "letter", "insurance", "machine", "order"),
     "person": ("doctor", "owner", "manager", "teacher", "neighbor", "lawyer", "brother", "driver"),
@@ -79,6 +132,11 @@ def conversation(count: int) -> list[str]:
         if len(found) >= count or len(found) == 0:
             return list(found)
     raise AssertionError("the frames are never used up")
+
+
+def varied(count: int) -> list[str]:
+    """The first `count` sentences of which no two share a pattern."""
+    return list(_VARIED[:count])
 
 
 def flite_stream(voice: str) -> Callable[[str], Iterator[Waveform]]:
@@ -150,8 +208,9 @@ def compare(sentences: list[str], voice: str, *, only: str = "") -> dict[str, di
     voices: dict[str, Callable[[str], Iterator[Waveform]]] = {}
     own = load_synthesiser(SpeechSettings(voice=voice))
     voices[own.name] = own.stream
+    teacher = own.name.partition(":")[2] if own.name.startswith("lectern:") else "rms"
     if shutil.which("flite"):
-        voices["flite rms (teacher)"] = flite_stream("rms")
+        voices[f"flite {teacher} (teacher)"] = flite_stream(teacher)
     else:
         print("the teacher is not measured: the program flite is not installed")
     voices["espeak"] = load_synthesiser(SpeechSettings(voice="espeak")).stream
@@ -185,6 +244,7 @@ def voice_size() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.voices", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--short", action="store_true", help="20 sentences")
+    parser.add_argument("--varied", action="store_true", help="50 sentences of which no two share a pattern")
     parser.add_argument("--sentences", type=int, default=200, help="how many held-out sentences (default: 200)")
     parser.add_argument("--voice", default="auto", help="as speech.voice (default: auto)")
     parser.add_argument("--only", default="", help="only voices whose name holds this")
@@ -193,7 +253,9 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
-    rows = compare(conversation(20 if options.short else options.sentences), options.voice, only=options.only)
+    count = 20 if options.short else options.sentences
+    sentences = varied(count) if options.varied else conversation(count)
+    rows = compare(sentences, options.voice, only=options.only)
     print(json.dumps({"benchmark": "voices", "short": options.short, "voices": rows}))
     return 0
 

@@ -4,6 +4,7 @@ weights do not matter, the shipped ones where they do."""
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from omni.ctc_decoder import CTCDecoder, CTCDecoderConfig
 from omni.types import SpeechSynthesiser, Waveform
 from omni.voice.front_end import FrontEnd
 from omni.voice.lexicon import LETTERS, Lexicon
-from omni.voice.neural_voice import SHIPPED, NeuralVoice
+from omni.voice.neural_voice import SHIPPED, NeuralVoice, speakers
 from omni.voice.phones import STATE_DIM
 from omni.voice.source_filter import SourceFilter
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, VocoderStream, positions
@@ -44,9 +45,10 @@ def head() -> SourceFilter:
     return SourceFilter(filters)
 
 
-@pytest.fixture(scope="module")
-def voice() -> NeuralVoice:
-    return NeuralVoice.load()
+@pytest.fixture(scope="module", params=speakers())
+def voice(request: pytest.FixtureRequest) -> NeuralVoice:
+    """Each speaker that ships."""
+    return NeuralVoice.load(SHIPPED / request.param)
 
 
 def spoken_whole(voice: SpeechSynthesiser, text: str, rate: float = 1.0) -> Waveform:
@@ -131,10 +133,36 @@ def test_chinese_goes_to_the_fallback_and_the_log_says_so(caplog: pytest.LogCapt
 
 
 @shipped
-@pytest.mark.parametrize("rate", [0.7, 1.5])
-def test_rate_divides_the_length(voice: NeuralVoice, rate: float) -> None:
+@pytest.mark.parametrize("rate", [0.7, 1.2, 1.5])
+def test_rate_divides_the_length_and_leaves_the_pitch(voice: NeuralVoice, rate: float) -> None:
     text = "Rent is due on the first day of each month."
-    assert spoken_whole(voice, text).seconds / spoken_whole(voice, text, rate).seconds == pytest.approx(rate, rel=0.06)
+    normal, other = spoken_whole(voice, text), spoken_whole(voice, text, rate)
+    assert normal.seconds / other.seconds == pytest.approx(rate, rel=0.06)
+    assert median_f0(other.samples) == pytest.approx(median_f0(normal.samples), rel=0.08)
+
+
+def silences(samples: np.ndarray) -> list[float]:
+    """Seconds of each stretch of at least 60 ms that is next to silent, the ends aside."""
+    level = np.sqrt(np.convolve(samples**2, np.full(160, 1 / 160), "same"))[::80]
+    stretches = "".join("_" if quiet else "x" for quiet in level < 0.004).strip("_")
+    return [len(stretch) * 0.005 for stretch in re.findall("_{12,}", stretches)]
+
+
+@shipped
+def test_every_mark_is_a_pause(voice: NeuralVoice) -> None:
+    marked = "The tenant, who moved in last year, pays the rent on the first day; the landlord pays for repairs."
+    plain = re.sub("[,;]", "", marked)
+    pauses, without = (sum(silences(spoken_whole(voice, text).samples)) for text in (marked, plain))
+    assert sum(length > 0.1 for length in silences(spoken_whole(voice, marked).samples)) >= 3
+    assert pauses > without + 0.25
+
+
+@shipped
+def test_speakers_are_chosen_by_name_and_sound_apart(voice: NeuralVoice) -> None:
+    chosen = tts.load_synthesiser(SpeechSettings(voice=voice.name))
+    assert chosen.name == voice.name
+    pitch = median_f0(spoken_whole(voice, "The deposit is returned within thirty days.").samples)
+    assert (pitch > 140) == (voice.name == "lectern:slt"), "one of the two is a woman"
 
 
 def median_f0(samples: np.ndarray) -> float:
@@ -180,7 +208,8 @@ def test_the_decoder_says_the_phones_it_was_given(voice: NeuralVoice) -> None:
     """Units are half-phones: nearly all of them must belong to the phones of the sentence, in order."""
     import json
 
-    owners = json.loads((SHIPPED / "rms" / "config.json").read_text())["half_phone_of_unit"]
+    folder = SHIPPED / voice.name.partition(":")[2]
+    owners = json.loads((folder / "config.json").read_text())["half_phone_of_unit"]
     from omni.voice.phones import INDEX
 
     wrong = count = 0
