@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from core.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0  # for what other threads have in hand when it is closed
 
 
 class Connections:
@@ -18,7 +25,8 @@ class Connections:
         self._what = what
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._uses: Counter[int] = Counter()  # by id of the connection
         self._closed = False
 
     def get(self) -> sqlite3.Connection:
@@ -34,9 +42,29 @@ class Connections:
             self._local.connection = connection
         return connection
 
+    @contextmanager
+    def used(self) -> Iterator[sqlite3.Connection]:
+        """This thread's own, not closed before the end of the block. Raises StoreError."""
+        connection = self.get()
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self._what} has been closed", remedy="Open it again")
+            self._uses[id(connection)] += 1
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._uses[id(connection)] -= 1
+                self._lock.notify_all()
+
     def close(self) -> None:
+        """Close all of them once nobody uses them: closing one in the middle of a statement crashes the process."""
         with self._lock:
             self._closed = True
+            self._lock.wait_for(lambda: not any(self._uses.values()), timeout=PATIENCE_S)
             for connection in self._all:
-                connection.close()
+                if self._uses[id(connection)]:  # a transaction that is not committed is rolled back when it ends
+                    log.warning("%s is still being used; its connection is left to the end of the process", self._what)
+                else:
+                    connection.close()
             self._all.clear()

@@ -38,12 +38,12 @@ class WorkspaceConnection:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with schema.translated(self.database), schema.snapshot(self._connection()) as connection:
+        with schema.translated(self.database), self._connections.used() as own, schema.snapshot(own) as connection:
             yield connection
 
     @contextmanager
     def _writing(self, *, bump: bool = True) -> Iterator[sqlite3.Connection]:
-        with schema.translated(self.database), schema.transaction(self._connection()) as connection:
+        with schema.translated(self.database), self._connections.used() as own, schema.transaction(own) as connection:
             lexical.require_current(connection)
             yield connection
             if bump:

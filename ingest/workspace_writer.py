@@ -159,8 +159,7 @@ class WorkspaceWriter(WorkspaceReader):
             with self._writing(bump=False) as connection:
                 lexical.optimize(connection)
                 connection.execute("DELETE FROM meta WHERE key = 'purge'")
-        with schema.translated(self.database):
-            connection = self._connection()
+        with schema.translated(self.database), self._connections.used() as connection:
             connection.execute("PRAGMA incremental_vacuum").fetchall()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

@@ -95,18 +95,17 @@ class DialogueDatabase:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with translated(self.path), schema.snapshot(self._connection()) as connection:
+        with translated(self.path), self._connections.used() as own, schema.snapshot(own) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with translated(self.path), schema.transaction(self._connection()) as connection:
+        with translated(self.path), self._connections.used() as own, schema.transaction(own) as connection:
             yield connection
 
     def _scrub(self) -> None:
         """Overwrite what a deletion left in the log. Readers may hold it back; the next deletion tries again."""
-        with translated(self.path):
-            connection = self._connection()
+        with translated(self.path), self._connections.used() as connection:
             connection.execute("PRAGMA incremental_vacuum").fetchall()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
