@@ -22,7 +22,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	for name in $$(cd benchmarks && ls [a-z]*.py | sed 's/\.py$$//'); do \
+	for name in $$(cd benchmarks && grep -l __main__ [a-z]*.py | sed 's/\.py$$//'); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --short || exit 1; done
 
 $(VENV)/bin/python:
