@@ -50,14 +50,13 @@ def count_trie(sentences: Iterable[list[int]], order: int) -> CountTrie:
     rows: list[tuple[np.ndarray, np.ndarray]] = []
     children: list[np.ndarray] = []
     discounts: list[float] = []
-    place = {(): 0}
+    place: dict[tuple[int, ...], int] = {(): 0}
     for grams in kept:
         once, twice = (sum(count == n for count in grams.values()) for n in (1, 2))
         discounts.append(once / max(once + 2 * twice, 1))
         ordered = sorted(grams, key=lambda gram: (place[gram[:-1]], gram[-1]))
-        if len(place) > 1 or () not in place:
-            parents = np.bincount([place[gram[:-1]] for gram in ordered], minlength=len(place))
-            children.append(parents)
+        if () not in place:
+            children.append(np.bincount([place[gram[:-1]] for gram in ordered], minlength=len(place)))
         rows.append((np.array([gram[-1] for gram in ordered]), np.array([grams[gram] for gram in ordered])))
         place = {gram: index for index, gram in enumerate(ordered)}
     symbols, counts = zip(*rows, strict=True)

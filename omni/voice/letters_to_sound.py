@@ -53,16 +53,15 @@ class LettersToSound:
             if len(choices[letter]) < _CHOICES:
                 choices[letter].append(index)
         self._choices = dict(choices)
-        # memory views: single elements are read, which numpy does five times as slowly
-        self._words = [memoryview(np.ascontiguousarray(row, np.uint16)) for row in trie.symbols]
-        self._counts = [memoryview(np.ascontiguousarray(row, np.uint32)) for row in trie.counts]
+        self._words = [_view(row.astype(np.uint16)) for row in trie.symbols]
+        self._counts = [_view(row.astype(np.uint32)) for row in trie.counts]
         self._first: list[memoryview] = []  # where the children of each n-gram begin; one more for the end
         self._total: list[memoryview] = []  # sum of their counts
         for order, row in enumerate(trie.children):
             first = np.concatenate([[0], np.cumsum(row, dtype=np.int64)])
             sums = np.concatenate([[0], np.cumsum(trie.counts[order + 1], dtype=np.int64)])
-            self._first.append(memoryview(first))
-            self._total.append(memoryview(np.ascontiguousarray(sums[first[1:]] - sums[first[:-1]])))
+            self._first.append(_view(first))
+            self._total.append(_view(sums[first[1:]] - sums[first[:-1]]))
         self._root = int(trie.counts[0].sum())
         self._guess = lru_cache(maxsize=4096)(self._search)
 
@@ -145,6 +144,11 @@ class LettersToSound:
             children = tuple(file[f"children{i}"] for i in range(order - 1))
         trie = CountTrie(symbols, counts, children, tuple(about["discounts"]))
         return cls([(letter, said) for letter, said in about["symbols"]], trie, beam=beam)
+
+
+def _view(row: np.ndarray) -> memoryview:
+    """Single elements are read from it, which numpy does five times as slowly."""
+    return memoryview(row)  # type: ignore[arg-type]
 
 
 def one_stress(phones: Sequence[str]) -> Pronunciation:
