@@ -483,8 +483,7 @@ def test_a_reload_goes_on_where_it_was(open_page: Callable[..., Any], scripted: 
     scripted.wait(lambda: len(scripted.hellos) == 2)
     hello = scripted.hellos[1]
     assert (hello["session"], hello.get("have")) == ("s1", None)
-    page.wait_for_selector(".lec-asked")
-    assert page.inner_text(".lec-asked") == QUESTION  # what had happened is told again
+    page.wait_for_selector(f".lec-asked:text-is('{QUESTION}')")  # what had happened is told again
     answer(scripted, 1)
     speak(scripted, 1, 1, seconds=0.5)
     page.wait_for_selector(".lec-answer-foot")
