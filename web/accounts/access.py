@@ -31,6 +31,11 @@ def lesser(a: Role, b: Role) -> Role:
     return min(a, b, key=_RANK.__getitem__)
 
 
+def _highest(roles: Iterable[Role]) -> Role | None:
+    ranked = sorted(roles, key=lambda role: _RANK[role])
+    return ranked[-1] if ranked else None
+
+
 @dataclass(frozen=True)
 class Principal:
     """Whoever a request belongs to.
@@ -51,7 +56,7 @@ class Principal:
         if self.admin:
             return "admin"
         roles = [self.grants[name] for name in (workspace, EVERY) if name in self.grants]
-        return max(roles, key=_RANK.__getitem__) if roles else None
+        return _highest(roles)
 
     def allows(self, workspace: str | None, action: Action) -> bool:
         """Whether `action` is allowed in `workspace`; None: on the server as a whole, which only admins may change."""
@@ -71,7 +76,7 @@ class Principal:
         """The highest role anywhere."""
         if self.admin:
             return "admin"
-        return max(self.grants.values(), key=_RANK.__getitem__) if self.grants else None
+        return _highest(self.grants.values())
 
 
 OWNER = Principal("owner", admin=True, via="owner")  # of a machine without login
