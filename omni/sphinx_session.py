@@ -7,24 +7,36 @@ bound to one thread either.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as all_done
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from core.errors import UsageError
 from omni.audio import to_pcm16
 from omni.language_bias import BiasedModel
-from omni.sphinx_decoder import Reading, cepstral_mean
+from omni.sphinx_decoder import Reading, SphinxDecoder, cepstral_mean
+from omni.transcript_text import tidy
 from omni.types import Transcript, Waveform
 from omni.vad import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from omni.sphinx import Ears, SphinxRecogniser
 
+T = TypeVar("T")
 _BYTES_A_SECOND = 2 * SAMPLE_RATE
 FIRST_S = 1.0  # collected before decoding begins
 REPLAY_S = 6.0  # an utterance that goes on after a pause is decoded again as one, up to this length
 MAX_S = 28.0  # a longer utterance is divided, so that its end stays quick and its memory bounded
+
+
+@lru_cache(maxsize=1)
+def _others() -> ThreadPoolExecutor:
+    """Threads for the decoders beside the first; decoding lets go of the interpreter's lock."""
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="second-opinion")
 
 
 class SphinxSession:
@@ -57,11 +69,13 @@ class SphinxSession:
             self._end_stretch()
 
     def partial(self) -> str:
-        """The likeliest words so far, lower case without marks; "" during the first second."""
+        """The likeliest words so far, without a mark at their end; "" during the first second."""
         if self._begun and self._ears is not None:
             self._partial = self._ears.first.heard()
         said = [readings[0].words for _, _, readings in self._done]
-        return " ".join(words for words in (*said, self._partial) if words)
+        words = " ".join(words for words in (*said, self._partial) if words)
+        # Written as the transcript will be: a follow-up is understood by the names in it.
+        return tidy(words, self._biased.names if self._biased else {}).rstrip("?.")
 
     def pause(self) -> Transcript:
         """The transcript as if the utterance had ended here; it may go on all the same."""
@@ -107,8 +121,7 @@ class SphinxSession:
         pcm = bytes(self._sound[self._decoded :])
         self._decoded = len(self._sound)
         if pcm:
-            for decoder in self._ears.decoders:
-                decoder.hear(pcm)
+            self._each(lambda decoder: decoder.hear(pcm))
 
     def _read(self) -> list[tuple[float, float, list[Reading]]]:
         """End the present stretch and hand the decoders back: others may speak during a pause."""
@@ -116,12 +129,22 @@ class SphinxSession:
             return []
         self._decode(wait=True)
         assert self._ears is not None
-        readings = [decoder.end() for decoder in self._ears.decoders]
+        readings = self._each(lambda decoder: decoder.end())
         self._begun = False
         self._partial = readings[0].words
         self._recogniser.give_back(self._ears)
         self._ears = None
         return [(self._start_s, self._seconds(), readings)]
+
+    def _each(self, job: Callable[[SphinxDecoder], T]) -> list[T]:
+        """Of both decoders at the same time: somebody waits for the slower one only."""
+        assert self._ears is not None
+        first, *others = self._ears.decoders
+        under_way = [_others().submit(job, decoder) for decoder in others]
+        try:
+            return [job(first), *(future.result() for future in under_way)]
+        finally:
+            all_done(under_way)  # nobody else may borrow a decoder that is at work
 
     def _end_stretch(self) -> None:
         self._done += self._read()

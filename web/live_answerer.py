@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from core.errors import LecternError
 from memory.conversation import Reply
 from omni.close_terms import wordings
+from omni.live.speculation import asks, certain
 from omni.types import Transcript
 from rag.extractive import NOTHING_FOUND
 from rag.recent import Recent
@@ -132,7 +133,9 @@ class LookAhead:
         readings = wordings(transcript) if query == transcript.text else []
         shared, engine = engine.cache, with_wordings(engine, readings)
         prepared = copy.copy(engine)
-        prepared.cache = cast("AnswerCache", _Shelf(self, engine, [last_turn, *(w.text for w in readings)], shared))
+        # What was found for the likeliest reading alone stands where the others hardly count.
+        others = [] if not readings or certain(transcript) else [wording.text for wording in readings]
+        prepared.cache = cast("AnswerCache", _Shelf(self, engine, [last_turn, *others], shared))
         return prepared
 
     @contextmanager
@@ -175,7 +178,7 @@ class _Shelf:
 
     def place(self, question: str, history: str = "") -> str:
         self._question, self._history = question, history
-        return repr([self._version, question, history, *self._parts])
+        return repr([self._version, asks(question), history, *self._parts])
 
     def get(self, key: str) -> Answer | None:
         found = self._ahead.get(key)

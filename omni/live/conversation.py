@@ -29,7 +29,7 @@ from omni.live.hearing import Heard, Hearing
 from omni.live.latency import TurnTimes
 from omni.live.outbox import Outbox
 from omni.live.replies import Replies
-from omni.live.speculation import Speculation
+from omni.live.speculation import Speculation, asks
 from omni.live.turn_taking import Signal, TurnTaker, Words
 from omni.live.types import Answerer, LiveSettings, Mode
 from omni.live.work import Work
@@ -43,6 +43,7 @@ BEFORE_FRAMES = 6  # kept before the first frame of speech: soft consonants
 THRESHOLD_WHILE_SPEAKING = 0.6  # of speech probability: what is left of the assistant's own voice is weaker
 SHOWN_HITS, SHOWN_READINGS = 3, 5
 BUSY_MS = 300
+GUESS_BEHIND_S = 0.3  # of sound that waits to be decoded: understanding comes before guessing
 HARDLY_HEARD_S = 0.6  # of an answer: who speaks so soon goes on with the question
 _NEVER_MS = 10**9
 
@@ -66,7 +67,7 @@ class _Turn:
     joins: Answering | None = None  # the turn before, whose answer had not sounded
     before: _Turn | None = None  # ended just before, its transcript still awaited when this one began
     final: Transcript | None = None
-    found: dict[str, float] = field(default_factory=dict)  # when what was looked up in advance was found
+    found: dict[tuple[str, ...], float] = field(default_factory=dict)  # when what was looked up in advance was found
     stopped_speech: int = 0  # the speech that it interrupted
     ended: bool = False
 
@@ -355,7 +356,7 @@ class LiveConversation:
     def _partial(self, turn: _Turn, heard: Heard) -> None:
         text = heard.transcript.text
         pause = heard.kind == "pause"
-        stable = len(text) if pause else _common_words(turn.partial, text)
+        stable = len(text) if pause or heard.silent else _common_words(turn.partial, text)
         if text != turn.partial or pause:
             self.outbox.event("partial", turn=turn.number, text=text, stable=stable)
         turn.readings = _readings(heard.transcript)
@@ -369,7 +370,8 @@ class LiveConversation:
                 self._end_now(turn)  # "stop" needs no second of silence
                 return
             self._judge(turn, ended=pause)
-        if self._turn is turn and command is None:
+        behind = not pause and turn.hearing.behind_s > GUESS_BEHIND_S
+        if self._turn is turn and command is None and not behind:
             heard_so_far = heard.transcript if pause else replace(heard.transcript, text=text[:stable])
             turn.speculation.consider(heard_so_far, sure=pause)
 
@@ -450,11 +452,13 @@ class LiveConversation:
             else:
                 assert turn.before is not None and turn.before.final is not None
                 joins, first = turn.before.number, turn.before.final.text
-            transcript = replace(transcript, text=f"{first.rstrip(' .?!')} {transcript.text}", hypotheses=())
+            transcript = replace(
+                transcript, text=f"{first.rstrip(' .?!')} {transcript.text}", hypotheses=(), corrections=()
+            )
         self._tell_transcript(turn.number, transcript, joins=joins)
-        times.speculation = turn.speculation.verdict(transcript.text)
-        if times.speculation == "kept" and transcript.text in turn.found:
-            times.mark("first_hit", turn.found[transcript.text])
+        times.speculation = turn.speculation.verdict(transcript)
+        if times.speculation == "kept" and (asked := asks(transcript.text)) in turn.found:
+            times.mark("first_hit", turn.found[asked])
         self.replies.answer(turn.number, transcript, times)
 
     def _answer_before(self, turn: _Turn) -> None:
@@ -476,7 +480,7 @@ class LiveConversation:
     def _looking(self, turn: int, question: str, hits: Sequence[Hit]) -> None:
         if self._turn is None or self._turn.number != turn or not hits:
             return
-        self._turn.found[question] = self._clock()
+        self._turn.found[asks(question)] = self._clock()
         shown = [self._answerer.hit_json(hit) for hit in hits[:SHOWN_HITS]]
         self.outbox.event("looking", turn=turn, question=question, hits=shown)
 

@@ -37,6 +37,7 @@ class Heard:
     transcript: Transcript
     frames: int  # of the turn, that it takes into account
     error: LecternError | None = None  # of "failed"
+    silent: bool = False  # of "partial": the speaker has paused, these are all the words, at first sight
 
 
 class Hearing:
@@ -162,14 +163,17 @@ class Hearing:
                 self._closed = True
             self._session = None
             return True
+        if (pausing or block) and (text := session.partial()):
+            # At a pause, too: it can be looked up while the decoders make up their mind.
+            self._tell("partial", Transcript(text, (), self._given * FRAME / SAMPLE_RATE), silent=pausing)
         if pausing:
             self._tell("pause", session.pause())
-        elif block and (text := session.partial()):
-            self._tell("partial", Transcript(text, (), self._given * FRAME / SAMPLE_RATE))
         return True
 
-    def _tell(self, kind: Literal["partial", "pause", "final"], transcript: Transcript) -> None:
-        heard = Heard(kind, transcript, self._given)
+    def _tell(
+        self, kind: Literal["partial", "pause", "final"], transcript: Transcript, *, silent: bool = False
+    ) -> None:
+        heard = Heard(kind, transcript, self._given, silent=silent)
         self._post(lambda: self._told(heard))
 
     def _fail(self, error: LecternError) -> None:

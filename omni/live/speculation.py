@@ -1,8 +1,8 @@
 """Looking things up while somebody is still speaking: on what seems to stay of a partial transcript.
 
 A guess costs a search and a reading; it is made when the words have stopped changing or the speaker pauses, one at a
-time, and on words alone only while nobody else waits. If the turn ends in the words that were looked up, the answer
-finds them in the caches of retriever and reader; else they are dropped.
+time, and on words alone only while nobody else waits. If the turn ends in the words that were looked up, or in others
+that ask the same (`asks`), and its readings do not differ much (`certain`), its answer is there; else it is dropped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from functools import partial
 from typing import Literal
 
 from core.errors import LecternError
+from ingest.tokens import index_terms
+from omni.close_terms import wordings
 from omni.live.completeness import words_of
 from omni.live.work import Priority, Work
 from omni.types import Transcript
@@ -29,6 +31,22 @@ _SMALL = frozenset(
     )
 )
 LEAST_CONTENT = 2  # words that are worth a search
+CERTAIN = 0.7  # probability of the readings that ask the same, from which the others are not worth another search
+# What a recogniser takes now for one thing, now for another, and what is found does not depend on. Not "who" or "not".
+_UNHEARD = frozenset(str.split("a an the of is are was were be been do does did has have had please"))
+
+
+def asks(text: str) -> tuple[str, ...]:
+    """What a question asks, however it is written: the terms that it is searched by, and its question words."""
+    words = words_of(text)
+    kept = [word for word in words[:-1] if word not in _UNHEARD] + words[-1:]  # "what is in plan a"
+    return tuple(index_terms(" ".join(kept)))
+
+
+def certain(transcript: Transcript) -> bool:
+    """Most of what may have been said asks the same as the likeliest reading."""
+    best = asks(transcript.text)
+    return sum(wording.weight for wording in wordings(transcript) if asks(wording.text) == best) >= CERTAIN
 
 
 class Speculation:
@@ -43,8 +61,8 @@ class Speculation:
     ) -> None:
         """`found(question, hits)` is called through `post` for each guess."""
         self._look, self._work, self._post, self._found = look, work, post, found
-        self._looked: set[str] = set()  # guesses made
-        self._whole: set[str] = set()  # questions heard up to a pause, that were or are being looked up in all readings
+        self._looked: set[tuple[str, ...]] = set()  # what was asked in guesses made
+        self._whole: set[tuple[str, ...]] = set()  # and up to a pause, in all readings
         self._lock = threading.Lock()
         self._guessing = False
         self._last_content: tuple[str, ...] = ()
@@ -56,24 +74,27 @@ class Speculation:
         content = tuple(word for word in words_of(text) if word not in _SMALL)
         if self.closed or len(content) < (1 if sure else LEAST_CONTENT):
             return
+        asked = asks(text)
         with self._lock:
             if sure:
-                if text in self._whole:
+                known = asked in self._whole or (asked in self._looked and certain(transcript))
+                self._whole.add(asked)
+                if known:
                     return
-                self._whole.add(text)
             else:
-                if self._guessing or content == self._last_content or text in self._looked or self._work.busy:
+                if self._guessing or content == self._last_content or asked in self._looked or self._work.busy:
                     return
                 self._guessing = True
                 self._last_content = content
-            self._looked.add(text)
+            self._looked.add(asked)
         self._work.submit(partial(self._job, transcript, sure), priority=Priority.PAUSE if sure else Priority.GUESS)
 
-    def verdict(self, question: str) -> Literal["kept", "dropped", "none"]:
+    def verdict(self, transcript: Transcript) -> Literal["kept", "dropped", "none"]:
         """Whether the question of the finished turn is one that was looked up, or is being."""
         self.closed = True
+        asked = asks(transcript.text)
         with self._lock:
-            if question in self._whole:
+            if asked in self._whole or (asked in self._looked and certain(transcript)):
                 return "kept"
             return "dropped" if self._looked else "none"
 
