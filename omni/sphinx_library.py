@@ -4,7 +4,7 @@
 
 The Python binding in the wheel holds the interpreter lock through a whole utterance: a server would stand still while
 somebody is being understood. The wheel's extension exports the C functions, too (pocketsphinx.h of version 5), and
-ctypes lets go of the lock around each call. Where they are not exported (Windows), the binding itself is used.
+ctypes lets go of the lock around each long call. Where they are not exported (Windows), the binding itself is used.
 """
 
 from __future__ import annotations
@@ -56,6 +56,15 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # name: (result, arguments)
     "ckd_free": (None, [c_void_p]),
 }
 
+# Microseconds each, but hundreds a sentence. To let go of the lock means to wait for it again, up to 5 ms each time if
+# another thread computes: these keep it.
+_BRIEF = frozenset(
+    str.split(
+        """ps_nbest_next ps_nbest_hyp ps_nbest_free ps_seg_next ps_seg_word ps_seg_prob ps_seg_free ps_get_n_frames
+        ckd_free"""
+    )
+)
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -79,9 +88,11 @@ def _library() -> Any:
     try:
         extension = importlib.import_module("pocketsphinx._pocketsphinx")
         library = ctypes.CDLL(str(extension.__file__))
+        locked = ctypes.PyDLL(str(extension.__file__))
         for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(library, name)
+            function = getattr(locked if name in _BRIEF else library, name)
             function.restype, function.argtypes = result, arguments
+            setattr(library, name, function)
     except (ImportError, OSError, AttributeError) as error:
         logger.info("pocketsphinx through its Python binding, which holds up other threads: %s", error)
         return None

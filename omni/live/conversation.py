@@ -356,7 +356,7 @@ class LiveConversation:
     def _partial(self, turn: _Turn, heard: Heard) -> None:
         text = heard.transcript.text
         pause = heard.kind == "pause"
-        stable = len(text) if pause or heard.silent else _common_words(turn.partial, text)
+        stable = len(text) if pause else _common_words(turn.partial, text)
         if text != turn.partial or pause:
             self.outbox.event("partial", turn=turn.number, text=text, stable=stable)
         turn.readings = _readings(heard.transcript)

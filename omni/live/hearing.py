@@ -37,7 +37,6 @@ class Heard:
     transcript: Transcript
     frames: int  # of the turn, that it takes into account
     error: LecternError | None = None  # of "failed"
-    silent: bool = False  # of "partial": the speaker has paused, these are all the words, at first sight
 
 
 class Hearing:
@@ -58,6 +57,7 @@ class Hearing:
         self._lock = threading.Lock()
         self._waiting: list[np.ndarray] = []
         self._held: list[np.ndarray] = []  # silence since the pause: decoded only if speech goes on
+        self._whole: Transcript | None = None  # as it was understood at the pause that lasts
         self._given = 0  # frames handed over so far, without what is held
         self._pausing = self._paused = self._finishing = self._closed = False
         self._running = False
@@ -91,6 +91,7 @@ class Hearing:
         """The speaker goes on."""
         with self._lock:
             self._pausing = self._paused = False
+            self._whole = None
             self._waiting += self._held
             self._held = []
 
@@ -99,6 +100,11 @@ class Hearing:
         with self._lock:
             self._finishing = True
             self._held = []
+            if self._whole is not None and self._paused and not self._closed:  # understood already: wait for no thread
+                self._tell("final", self._whole)
+                self._closed = True
+                self._start(Priority.GUESS)  # to hand the decoders back
+                return
             if self.ticket is not None and self.ticket.started is None and not self._running:
                 self.ticket.cancel()  # it would wait behind others: start again, more urgently
             self._start(Priority.FINISH, again=True)
@@ -163,17 +169,18 @@ class Hearing:
                 self._closed = True
             self._session = None
             return True
-        if (pausing or block) and (text := session.partial()):
-            # At a pause, too: it can be looked up while the decoders make up their mind.
-            self._tell("partial", Transcript(text, (), self._given * FRAME / SAMPLE_RATE), silent=pausing)
         if pausing:
-            self._tell("pause", session.pause())
+            transcript = session.pause()
+            with self._lock:
+                going_on = not self._paused or self._pausing or bool(self._waiting)  # meanwhile
+                self._whole = None if going_on else transcript
+            self._tell("pause", transcript)
+        elif block and (text := session.partial()):
+            self._tell("partial", Transcript(text, (), self._given * FRAME / SAMPLE_RATE))
         return True
 
-    def _tell(
-        self, kind: Literal["partial", "pause", "final"], transcript: Transcript, *, silent: bool = False
-    ) -> None:
-        heard = Heard(kind, transcript, self._given, silent=silent)
+    def _tell(self, kind: Literal["partial", "pause", "final"], transcript: Transcript) -> None:
+        heard = Heard(kind, transcript, self._given)
         self._post(lambda: self._told(heard))
 
     def _fail(self, error: LecternError) -> None:
