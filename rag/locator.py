@@ -29,6 +29,7 @@ from ingest.types import Chunk
 from rag.locator_card import LocatorCard
 from rag.locator_network import Network
 from rag.locator_scores import Scores, candidate_spans
+from rag.number_agreement import conflicts
 from rag.query import understand
 from rag.types import Hit, Locator, Span
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _CANDIDATES = 40  # spans taken from a read before they are grouped by sentence
 _GROUP = 16  # windows a step of a deep read: what progress and cancelling wait for
 _FINALISTS = 8  # windows that a deep read reads again, together
+CONFLICT = 0.7  # log-odds that a sentence about another year, or another numbered thing, loses
+CROSSING = 0.3  # and a span that runs over the end of a paragraph
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -152,7 +155,7 @@ class TrainedLocator:
         if not chosen or not question.strip():
             return Reading(list(hits), 1.0)
         scores = self.score(question, chosen)
-        located, no_answer = self._interpret(chosen, scores)
+        located, no_answer = self._interpret(question, chosen, scores)
         passed_over = [hit for hit, reads in zip(candidates, worth_it, strict=True) if not reads]
         return Reading([*located, *passed_over, *hits[self.settings.top_windows :]], no_answer)
 
@@ -183,7 +186,7 @@ class TrainedLocator:
         if not finalists:
             return []
         final = self.score(question, finalists)
-        return [hit for hit in self._interpret(finalists, final)[0] if hit.spans]
+        return [hit for hit in self._interpret(question, finalists, final)[0] if hit.spans]
 
     def score(self, question: str, hits: Sequence[Hit]) -> Scores:
         """One read of all hits, with what the memory holds around them."""
@@ -195,7 +198,7 @@ class TrainedLocator:
             return None
         return self.entries.around(question, [hit.chunk for hit in hits])
 
-    def _interpret(self, hits: Sequence[Hit], scores: Scores) -> tuple[list[Hit], float]:
+    def _interpret(self, question: str, hits: Sequence[Hit], scores: Scores) -> tuple[list[Hit], float]:
         """Spans with their probabilities, one a sentence, at most top_spans a hit; and that of no answer."""
         priors = self.card.prior * np.array([hit.score for hit in hits])
         candidates, refusal = candidate_spans(scores, priors, _CANDIDATES)
@@ -204,6 +207,12 @@ class TrainedLocator:
             if self.card.span and candidates
             else np.array([c.probability for c in candidates])
         )
+        if candidates:
+            texts = [hits[c.passage].chunk.text[slice(*c.sentence)] for c in candidates]
+            doubts = CONFLICT * np.array(conflicts(question, texts), float)
+            doubts += CROSSING * np.array([_crosses(text) for text in texts], float)
+            odds = probabilities / np.maximum(1 - probabilities, 1e-9) * np.exp(-doubts)
+            probabilities = odds / (1 + odds)
         no_answer = float(
             self.card.refusal.probabilities(np.array([refusal]))[0]
             if self.card.refusal
@@ -231,3 +240,8 @@ class TrainedLocator:
         located = [replace(hit, spans=tuple(spans.get(i, ()))) for i, hit in enumerate(hits)]
         located.sort(key=lambda hit: -(hit.spans[0].score if hit.spans else 0.0))
         return located, no_answer
+
+
+def _crosses(text: str) -> bool:
+    """Whether a stretch of text runs over an empty line."""
+    return "\n\n" in text.strip()

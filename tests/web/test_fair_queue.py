@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         await asyncio.wait_for(scenario(), 10)
 
-    asyncio.run(bounded())
+    with ThreadPoolExecutor(1) as fresh:  # where the browser tests ran before, this thread has a loop already
+        fresh.submit(lambda: asyncio.run(bounded())).result()
 
 
 async def settle() -> None:

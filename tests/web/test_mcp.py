@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def talk(server: Any, work: Callable[[Client], Coroutine[Any, Any, Any]], **opti
         async with Client(server, read_timeout_seconds=60, **options) as client:
             return await work(client)
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as fresh:  # where the browser tests ran before, this thread has a loop already
+        return fresh.submit(lambda: asyncio.run(run())).result()
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

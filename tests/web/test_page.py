@@ -93,6 +93,23 @@ def test_stop_speaking_silences_at_once(open_page: Callable[..., Any], lease: Pa
     assert page.evaluate("window.heard.length") == 0
 
 
+def test_how_an_answer_was_found_is_told_and_opens_its_passages(open_page: Callable[..., Any], lease: Path) -> None:
+    page = open_page()
+    add(page, lease)
+    wait_readable(page, lease.name)
+    answer = ask(page, QUESTION)
+    answer.get_by_text("How this was found").click()
+    passages = answer.locator(".lec-how-list li")
+    assert passages.count() >= 1 and passages.locator(".lec-how-open").count() == passages.count()
+    assert "cited as 1" in answer.locator(".lec-how-used").first.inner_text()
+    assert (
+        "ms" in answer.locator(".lec-how-times").inner_text() or " s" in answer.locator(".lec-how-times").inner_text()
+    )
+    passages.last.locator(".lec-how-open").click()
+    page.wait_for_selector(".lec-mark")
+    assert page.inner_text(".lec-page-name") == lease.name
+
+
 def test_first_visit_example_answers_with_one_click(open_page: Callable[..., Any]) -> None:
     page = open_page()
     page.get_by_role("button", name="How often should I descale").click()

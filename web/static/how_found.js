@@ -12,23 +12,23 @@ export function howFound({ found = [], citations = [], confidence, cached, timin
   const cited = (passage) => citations.filter((c) => c.document === passage.document && c.page === passage.page && passage.start < c.end && c.start < passage.end);
   const rows = found.map((passage, i) => {
     const used = cited(passage).map((c) => c.n);
-    return h("li", { class: used.length ? "lec-found-used" : "" },
-      h("button", { type: "button", class: "lec-found-open", onclick: () => show(passage, found) },
-        h("span", { class: "lec-found-where" },
+    return h("li", { class: used.length ? "lec-how-used" : "" },
+      h("button", { type: "button", class: "lec-how-open", onclick: () => show(passage, found) },
+        h("span", { class: "lec-how-where" },
           h("span", { class: "lec-chip-name", dir: "auto" }, passage.document),
           passage.sheets === false ? null : h("span", { class: "lec-chip-page" }, ` p. ${passage.page}`)),
-        h("span", { class: "lec-found-quote", dir: "auto" }, passage.quote)),
-      h("span", { class: "lec-found-scores" },
+        h("span", { class: "lec-how-quote", dir: "auto" }, passage.quote)),
+      h("span", { class: "lec-how-scores" },
         `passage ${percent(passage.score)}`, passage.answers === null ? "" : ` · answers ${percent(passage.answers)}`,
         used.length ? ` · cited as ${used.join(", ")}` : ""));
   });
-  const spent = STAGES.filter(([key]) => timings[key] > 0).map(([key, name]) => h("li", {}, h("span", {}, name), h("span", { class: "lec-found-ms" }, time(timings[key]))));
+  const spent = STAGES.filter(([key]) => timings[key] > 0).map(([key, name]) => h("li", {}, h("span", {}, name), h("span", { class: "lec-how-ms" }, time(timings[key]))));
   const support = confidence === undefined ? null
-    : h("p", { class: "lec-found-support" }, `How well the passages support an answer: ${percent(confidence)}.`);
-  return h("details", { class: "lec-found" },
+    : h("p", { class: "lec-how-support" }, `How well the passages support an answer: ${percent(confidence)}.`);
+  return h("details", { class: "lec-how" },
     h("summary", {}, "How this was found"),
-    cached ? h("p", { class: "lec-found-support" }, "Answered from the cache: the same question was asked of the same documents before.") : null,
+    cached ? h("p", { class: "lec-how-support" }, "Answered from the cache: the same question was asked of the same documents before.") : null,
     support,
-    h("ol", { class: "lec-found-list" }, rows),
-    spent.length ? h("ul", { class: "lec-found-times" }, spent) : null);
+    h("ol", { class: "lec-how-list" }, rows),
+    spent.length ? h("ul", { class: "lec-how-times" }, spent) : null);
 }
