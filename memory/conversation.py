@@ -82,6 +82,11 @@ class Conversation:
         self.dialogue.remember_soon()
         return stored
 
+    def withdraw(self, turn: Turn) -> None:
+        """A stored turn was not meant, its question was misheard for instance: the talk goes on without it."""
+        self.dialogue.store.withdraw(turn)
+        self.dialogue.remember_soon()
+
     def rename(self, title: str) -> None:
         self.dialogue.store.rename(self.session_id, title)
 
@@ -128,6 +133,7 @@ class OpenTurn:
         self.fact: Said | None = None
         self.info: SessionInfo | None = None
         self._heard: str | None = None
+        self._forgotten = False
         self._lock = threading.Lock()
 
     @property
@@ -192,13 +198,22 @@ class OpenTurn:
         """
         with self._lock:
             self._heard = text
-            if self.turn is not None:
+            if self.turn is not None and not self._forgotten:
                 self.turn = self.talk.heard(self.turn, text)
+
+    def forget(self) -> None:
+        """The question was not what was meant: nothing of this turn is kept, stored already or not. Thread-safe."""
+        with self._lock:
+            self._forgotten = True
+            if self.turn is not None:
+                self.talk.withdraw(self.turn)
 
     def _store(self, text: str, stored: dict[str, Any]) -> None:
         query, dialogue = self.understood, self.talk.dialogue
         assert query is not None and self.info is not None, "read() comes first"
         with self._lock:
+            if self._forgotten:
+                return
             if self._heard is not None:
                 whole = Turn(0, self.talk.session_id, 0, "", query.question, query.query, text, stored)
                 text, stored = self._heard, heard_details(whole, self._heard)

@@ -217,6 +217,40 @@ class DialogueStore(MemoryStore):
                 self._forget(connection, own, turn.turn_id)
         return replace(turn, answer=answer, details=details)
 
+    def withdraw(self, turn: Turn) -> None:
+        """Delete one turn with all that was remembered of it: it was not meant. Nothing if it is gone already.
+
+        What a fact of it had superseded holds again. A session that is left without turns takes its title anew.
+        """
+        with self._writing() as connection:
+            own = (turn.turn_id,)
+            row = connection.execute(
+                "SELECT min(id), min(previous) FROM memories WHERE turn = ? AND kind = 'turn'", own
+            )
+            first, before = row.fetchone()
+            if first is not None:  # the memory after it follows the one before it
+                connection.execute(
+                    "UPDATE memories SET previous = ? WHERE turn != ? AND previous IN "
+                    "(SELECT id FROM memories WHERE turn = ?)",
+                    (before, turn.turn_id, turn.turn_id),
+                )
+            connection.execute(
+                "UPDATE memories SET superseded_at = '' WHERE kind = 'fact' AND EXISTS (SELECT 1 FROM memories f "
+                "WHERE f.turn = ? AND f.kind = 'fact' AND f.subject = memories.subject "
+                "AND f.said_at = memories.superseded_at AND f.id > memories.id)",
+                own,
+            )
+            connection.execute("DELETE FROM turn_words WHERE rowid = ?", own)
+            self._forget(connection, "turn = ?", turn.turn_id)
+            connection.execute("DELETE FROM turns WHERE id = ?", own)
+            connection.execute(
+                "UPDATE sessions SET title = '' WHERE id = ? AND title = ? AND NOT EXISTS "
+                "(SELECT 1 FROM turns WHERE session = sessions.id)",
+                (turn.session_id, title_of(turn.question)),
+            )
+            merge_words(connection)
+        self._scrub()
+
     def turns(self, session_id: str, *, after: int = 0, last: int | None = None) -> list[Turn]:
         """Turns in order: those numbered above `after`, of these the `last` ones. Raises NotFoundError."""
         self.session(session_id)

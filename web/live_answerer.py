@@ -112,7 +112,10 @@ class HeardReply(Reply):
             log.info("what was heard is not kept: %s", error)
 
     def forget(self) -> None:
-        self.heard("")
+        try:
+            super().forget()
+        except LecternError as error:
+            log.info("a turn that was not meant is not taken back: %s", error)
 
 
 class LookAhead:

@@ -336,6 +336,36 @@ def test_only_what_was_heard_of_an_interrupted_answer_is_kept(dialogue: Dialogue
     assert whole.turn_id == turn.turn_id
 
 
+def test_a_turn_that_was_not_meant_leaves_nothing_behind(dialogue: Dialogue) -> None:
+    talk = dialogue.start()
+    store = dialogue.store
+    store.append(talk.session_id, "x", "x", "y", said=[Said("The deposit is 9", kind="fact", subject="deposit")])
+    reply = talk.ask("What was the rent in 2021?")
+    assert "52,000" in list(reply)[-1].answer.text  # type: ignore[union-attr]
+    later = store.append(talk.session_id, "Next?", "Next?", "Yes.", said=[Said("Next?")])
+    wrong = store.append(talk.session_id, "No", "No", "-", said=[Said("It is 8", kind="fact", subject="deposit")])
+    assert [m.text for m in store.facts()] == ["It is 8"]
+    reply.forget()
+    talk.withdraw(wrong)
+    talk.withdraw(wrong)  # gone already
+    assert [turn.question for turn in talk.turns()] == ["x", "Next?"]
+    assert [m.text for m in store.facts()] == ["The deposit is 9"], "what it superseded holds again"
+    assert not store.search("52,000") and not [m for m in store.memories() if "rent" in m.text or "52,000" in m.text]
+    [kept] = [m for m in store.memories() if m.turn_id == later.turn_id]
+    assert not store.neighbours([kept.memory_id])
+    reply.heard("The rent")  # what is still being said of it changes nothing
+
+    reply = talk.ask("When does the lease end?")
+    next(reply)
+    reply.forget()  # before it is stored
+    assert list(reply)[-1].answer is not None and len(talk.turns()) == 2
+
+    first = dialogue.start()
+    first.withdraw(ask(first, "What was the rent in 2021?").turn)
+    ask(first, "When does the lease end?")
+    assert first.info.title == "When does the lease end?"
+
+
 def test_citations_of_sentences_not_begun_were_not_heard() -> None:
     citations = [{"n": n} for n in (1, 2, 3)]
     turn = Turn(

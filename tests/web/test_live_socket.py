@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from ingest.pipeline import ingest_paths
 from ingest.workspace import Workspace
 from omni.live import conversation
 from omni.live.outbox import HEADER
-from omni.types import Transcript, Waveform
+from omni.types import Hypothesis, Transcript, Waveform
 from web.guard import Guard
 from web.live import router
+from web.live_answerer import TalkAnswerer
 from web.wiring import Assistant, build
 
 LIVE = "ws://127.0.0.1/api/workspaces/default/live"
@@ -176,6 +178,32 @@ def test_the_turn_is_kept_in_a_stored_conversation(client: TestClient, assistant
     assert [turn.question for turn in turns] == [QUESTION] and not turns[0].details.get("interrupted")
     with connect(client, conversation=stored) as live:
         assert live.welcome["conversation"] == stored
+
+
+def test_what_was_looked_up_is_the_answer_to_all_that_asks_the_same(assistant: Assistant) -> None:
+    """The last pass of a recogniser writes names and endings otherwise than what was looked up before it."""
+    asked = "What is the notice period of the Mill House?"
+    other = Hypothesis("What is the notice period of the Will How?", 0.0)
+    for heard, cached in (
+        (Transcript(asked, (), 2.0, 0.9, (Hypothesis(asked, 0.0),)), True),
+        (Transcript(asked, (), 2.0, 0.9, (Hypothesis(asked, 0.0), replace(other, score=-3.0))), True),
+        (Transcript(asked, (), 2.0, 0.9, (Hypothesis(asked, 0.0), other)), False),  # it may as well have been that
+        (Transcript("Who may end the notice period of the Mill House?", (), 2.0), False),
+    ):
+        answerer = TalkAnswerer(assistant, "default")
+        assert answerer.look(Transcript("what was the notice periods of a mill house", (), 2.0))
+        [answer] = [event.answer for event in answerer.ask(heard) if event.answer is not None]
+        assert answer.cached is cached and answer.question == heard.text, heard
+
+
+def test_a_corrected_turn_leaves_the_stored_conversation(client: TestClient, assistant: Assistant) -> None:
+    with connect(client) as live:
+        live.say()
+        stored = live.until("conversation")["id"]
+        live.until("heard")
+        live.send(type="correct", turn=1, text="How long is the lease?")
+        live.until("heard", turn=2)
+    assert [turn.question for turn in assistant.talk("default", stored).turns()] == ["How long is the lease?"]
 
 
 def test_an_interrupted_answer_is_kept_as_far_as_it_was_played(client: TestClient, assistant: Assistant) -> None:
