@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from core.errors import AccessError, LecternError, NotFoundError
+from core.runtime import release_memory
 from core.settings import Settings
 from ingest.workspace import Workspace, list_workspaces
 from web.accounts import access
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rag.wordings import Wording
 
 log = logging.getLogger(__name__)
+TIDY_S = 30.0
 T = TypeVar("T")
 
 
@@ -46,6 +48,7 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
+        self._answered = 0  # about: counted without a lock
         self.answer_listeners: list[Callable[[Answer], None]] = []  # told every finished answer
         self._told: set[str] = set()  # warnings of the background
         self._to_learn: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -105,8 +108,17 @@ class Assistant:
         return self._once("engine", workspace, make)
 
     def _tell_answer(self, answer: Answer) -> None:
+        self._answered += 1
         for listener in self.answer_listeners:
             listener(answer)
+
+    def _tidy(self) -> None:
+        """Every half minute in which there were answers, give back what they left: threads' heaps only grow otherwise."""
+        told = 0
+        while not self.closing.wait(TIDY_S):
+            if self._answered != told:
+                told = self._answered
+                release_memory()
 
     def dialogue(self, workspace: str) -> Dialogue:
         """All conversations over a workspace. Loads no model before the first question. Raises as `workspace` does.
@@ -289,6 +301,7 @@ class Assistant:
         """Start reading and embedding in the background, and load the models there, so that nobody waits for them."""
         self.inbox.start()
         threading.Thread(target=self._prepare, name="lectern-prepare", daemon=True).start()
+        threading.Thread(target=self._tidy, name="lectern-tidy", daemon=True).start()
 
     def _prepare(self) -> None:
         """First the models; then, whenever a workspace has settled, the words that are to be heard there."""
