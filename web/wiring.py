@@ -113,7 +113,7 @@ class Assistant:
             listener(answer)
 
     def _tidy(self) -> None:
-        """Every half minute in which there were answers, give back what they left: threads' heaps only grow otherwise."""
+        """Every half minute with answers, give back what they left: the heaps of threads only grow otherwise."""
         told = 0
         while not self.closing.wait(TIDY_S):
             if self._answered != told:
