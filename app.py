@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from core.errors import cli_main
-from core.runtime import bound_kernels, set_up_logging, stay_offline
+from core.runtime import bound_arenas, bound_kernels, set_up_logging, stay_offline
 from core.settings import load_settings
 from ingest import keeping
 
@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     set_up_logging(arguments.verbose)
     stay_offline()
     bound_kernels()
+    bound_arenas()
     return cli_main(lambda: run(arguments))
 
 

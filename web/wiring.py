@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from core.errors import AccessError, LecternError, NotFoundError
-from core.runtime import release_memory
+from core.runtime import release_memory, require
 from core.settings import Settings
 from ingest.workspace import Workspace, list_workspaces
 from web.accounts import access
@@ -315,8 +315,10 @@ class Assistant:
             lambda: self.embedder().embed_query("warm up"),  # the first call takes longer than any later one
             *([lambda: self.omni().warm_up()] if self.uses_omni else []),
             self.ready.set,
-            self.synthesiser,
+            self._say_once,
             self._listen_once,
+            # What is remembered needs it: half a second in which nothing else runs, right behind the first answer.
+            partial(require, "chromadb", needed_for="remembering what was said"),
         ]
         for step in steps:
             if self.closing.is_set():
@@ -333,6 +335,11 @@ class Assistant:
         session = open_session(self.recogniser(), ())
         session.accept(np.zeros(20_000, np.float32))
         session.finish()
+
+    def _say_once(self) -> None:
+        """A word through the voice, for the same reason."""
+        for _ in self.synthesiser().stream("Hello."):
+            pass
 
     def _try(self, step: Callable[[], object], doing: str) -> None:
         """Prepare something; a failure is told in the log, and again to the visitor by what needs the part."""

@@ -6,11 +6,14 @@ import gc
 import time
 import tracemalloc
 from collections import deque
+from collections.abc import Callable
 
+import numpy as np
 import pytest
-from live_scene import SAMPLES_A_WORD, InlineWork, Scene
+from live_scene import FRAME, SAMPLES_A_WORD, InlineWork, Scene, ScriptedRecogniser
 
-from omni.live.work import Work
+from omni.live.hearing import Heard, Hearing
+from omni.live.work import Priority, Ticket, Work
 
 NOTICE = "how long is the notice period"
 ANSWER = ["The notice period is three months.", "It begins on the first day of a month."]
@@ -416,3 +419,37 @@ def test_sixty_turns_lose_no_turn_and_leak_nothing() -> None:
     assert scene.ears.open == 0
     assert scene.now > 100 + 9 * 60
     assert sizes[1] < 1.05 * sizes[0], sizes
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_turn_understood_at_its_pause_waits_for_no_thread(goes_on: bool) -> None:
+    """All threads may be looking things up when somebody has finished: their words are known already."""
+    jobs: list[Callable[[], None]] = []
+
+    class Busy(InlineWork):
+        def submit(self, job: Callable[[], None], *, priority: Priority) -> Ticket:
+            jobs.append(job)
+            return Ticket(self, job, priority, 0)
+
+    def at_once(job: Callable[[], None]) -> None:
+        job()
+
+    told: list[Heard] = []
+    ears = ScriptedRecogniser()
+    ears.lines.append("one two three four")
+    hearing = Hearing(lambda: ears, tuple, Busy(), at_once, told.append)
+    frame = np.full(FRAME, 0.05, np.float32)
+    for _ in range(10):
+        hearing.accept(frame)
+    hearing.pause()
+    for job in jobs:
+        job()
+    hearing.accept(np.zeros(FRAME, np.float32))  # silence
+    assert told[-1].kind == "pause"
+    if goes_on:
+        hearing.resume()
+    hearing.finish()
+    assert (told[-1].kind == "final") is not goes_on
+    jobs[-1]()
+    assert [heard.kind for heard in told].count("final") == 1 and told[-1].transcript.text.startswith("one")
+    assert ears.open == 0, "the decoders are handed back"
