@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import UsageError, cli_main
-from core.runtime import stay_offline
+from core.runtime import bound_kernels, stay_offline
 from core.settings import Settings, load_settings
 from rag.train_calibration import SMALL_TALK, auroc
 from rag.types import Answer
@@ -195,6 +195,7 @@ def main() -> int:
         raise UsageError(f"{options.data} has no squad/*dev*.json and passages/", remedy="Give the folder by --data")
 
     stay_offline()
+    bound_kernels()
     import torch
 
     from rag.engine import build_engine

@@ -34,7 +34,7 @@ import jiwer
 import numpy as np
 
 from core.errors import UsageError, cli_main
-from core.runtime import stay_offline
+from core.runtime import bound_kernels, stay_offline
 from core.settings import Settings, load_settings
 from ingest.embedders import load_embedder
 from ingest.pipeline import ingest_paths
@@ -302,6 +302,7 @@ def main() -> int:
     parser.add_argument("--streamed", action="store_true", help="hear each question as a stream, too: doubles the time")
     options = parser.parse_args()
     stay_offline()
+    bound_kernels()
     with tempfile.TemporaryDirectory() as temporary:
         results = run(options.data, options, Path(temporary))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import UsageError, cli_main
+from core.runtime import bound_kernels
 from core.settings import RetrievalSettings, Settings
 from ingest.sentences import sentence_spans
 
@@ -245,6 +246,7 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
 
 def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    bound_kernels()  # as the server does
     parser = argparse.ArgumentParser("python -m benchmarks.scale", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--short", action="store_true", help="3,000 documents, 60 questions")
     parser.add_argument("--documents", type=int, help="documents in the store (default 100,000)")

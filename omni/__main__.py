@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import LecternError, UsageError, cli_main
-from core.runtime import set_up_logging, stay_offline
+from core.runtime import bound_kernels, set_up_logging, stay_offline
 from core.settings import Settings, load_settings
 from omni.download import add_parser as add_download_parser
 
@@ -163,6 +163,7 @@ def _document_language(settings: Settings, name: str) -> DocumentLanguage:
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     stay_offline()
+    bound_kernels()
     set_up_logging(arguments.verbose)
     return arguments.run(arguments)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import NotFoundError, UsageError, cli_main
-from core.runtime import set_up_logging, stay_offline
+from core.runtime import bound_kernels, set_up_logging, stay_offline
 from core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     set_up_logging(options.verbose)
     stay_offline()
+    bound_kernels()
     if options.command == "search" and options.k < 1:
         raise UsageError(f"-k {options.k}: at least one hit is needed", remedy="Leave it out for 10")
     questions = _questions(options)

@@ -10,9 +10,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needed a hub would fail everywhere, not only here
 
-from core.runtime import stay_offline
+from core.runtime import bound_kernels, stay_offline
 
 stay_offline()
+bound_kernels()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -237,7 +237,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from core.runtime import set_up_logging, stay_offline
+    from core.runtime import bound_kernels, set_up_logging, stay_offline
     from core.settings import load_settings
 
     parser = argparse.ArgumentParser(
@@ -247,6 +247,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     set_up_logging()  # on stderr
     stay_offline()
+    bound_kernels()
     return cli_main(lambda: serve_stdio(load_settings(arguments.home), arguments.workspace))
 
 
