@@ -58,6 +58,8 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
         else:
             wanted = span.score >= (relative if same_document else max(relative, _RELATIVE_ONE)) * chosen[0].score
             wanted = wanted and (kind not in _CLOSED_KINDS or holds(kind, span.text, question))
+            # Beside a whole sentence, a line of a table or a heading ("hard 3 or 4 6 weeks") only confuses.
+            wanted = wanted and (_whole(span) or not _whole(chosen[0]))
         if wanted and all(_different(span, other) for other in chosen):
             chosen.append(span)
             items.add(item)
@@ -71,6 +73,10 @@ def _named(question: str, items: set[str]) -> bool:
 
     words = set(index_terms(question))
     return any(item and set(index_terms(item)) <= words for item in items)
+
+
+def _whole(span: Span) -> bool:
+    return span.text.rstrip().endswith(_CLOSED)
 
 
 def _different(span: Span, other: Span) -> bool:
