@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import NotFoundError
+from ingest.boxes import boxes_for_range
 from ingest.workspace import Workspace
 from web.drawing import drawer
 
@@ -20,9 +21,9 @@ def page_json(
 ) -> dict[str, Any]:
     """Page `number` of a document; with [start, end) the passage that is to be marked.
 
-    `image` tells whether there is a sheet; then `width` and `height` are in points and the marks come as boxes with the
-    citation. Otherwise `text` holds what stands before, in and after the passage, cut to a window; `more` says where
-    text was left off. Raises NotFoundError.
+    `image` tells whether there is a sheet; then `width` and `height` are in points and `boxes` says where the passage
+    stands: not every passage comes with boxes of its own. Otherwise `text` holds what stands before, in and after the
+    passage, cut to a window; `more` says where text was left off. Raises NotFoundError.
     """
     info = workspace.document(document)
     if not 1 <= number <= max(info.pages, 1):
@@ -38,6 +39,9 @@ def page_json(
         "image": page.width > 0 and page.height > 0,
         "version": info.sha256[:12],
     }
+    if described["image"] and start is not None and end is not None:
+        first, last = max(start, 0), min(end, len(page.text))
+        described["boxes"] = [list(box) for box in boxes_for_range(page, first, last)] if first < last else []
     if not described["image"]:
         first = min(max(start or 0, 0), len(page.text))
         last = min(max(end or first, first), len(page.text))

@@ -273,6 +273,17 @@ def test_a_broken_voice_leaves_the_written_answer(assistant: Assistant, monkeypa
     assert next(event for event in events if event["type"] == "answer")["answer"]["citations"]
 
 
+def test_a_passage_without_boxes_of_its_own_is_found_on_its_sheet(client: TestClient, lease: Path) -> None:
+    put(client, "lease.pdf", lease.read_bytes())
+    wait(client, "lease.pdf")
+    where = {"document": "lease.pdf", "page": 2}
+    assert "boxes" not in client.get(f"{WORKSPACE}/page", params=where).json()
+    boxes = client.get(f"{WORKSPACE}/page", params={**where, "start": 0, "end": 40}).json()["boxes"]
+    assert boxes and all(0 <= x0 < x1 <= PAGE_WIDTH and 0 <= y0 < y1 <= PAGE_HEIGHT for x0, y0, x1, y1 in boxes)
+    for start, end in ((40, 40), (-5, 10**9), (10**6, 10**6 + 1)):
+        assert client.get(f"{WORKSPACE}/page", params={**where, "start": start, "end": end}).status_code == 200
+
+
 def test_inbox_close_returns_soon(lectern_home: Path) -> None:
     inbox = Inbox(lectern_home, load_settings(lectern_home), open_workspace=None, embedder=None)  # type: ignore[arg-type]
     inbox.start()

@@ -83,7 +83,7 @@ export function mount(root) {
       alt: `Page ${sheet.page} of ${view.document}`, draggable: "false" });
     const paper = h("div", { class: "lec-sheet" }, image);
     paper.style.aspectRatio = `${sheet.width} / ${sheet.height}`;
-    for (const [x0, y0, x1, y1] of marked?.boxes ?? []) {
+    for (const [x0, y0, x1, y1] of marked?.boxes?.length ? marked.boxes : sheet.boxes ?? []) {
       // Points with the origin at the bottom left -> per cent of the sheet from the top left; a little air around.
       const [air, tall] = [1.6, 1.2];
       const mark = h("div", { class: "lec-mark" });
