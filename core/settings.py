@@ -31,6 +31,8 @@ class IngestSettings(Piece):
     page_timeout_s: float = Field(120.0, gt=0, description="a file is given up when no page gets done for so long, s")
     file_timeout_s: float = Field(3600.0, gt=0, description="a file is given up when reading it takes longer, s")
     reading_cpu_s: int = Field(1800, ge=1, description="processor time that reading one file may take, s")
+    ocr: Literal["auto", "off"] = Field("auto", description="auto: scanned pages are read by text recognition | off")
+    ocr_s: float = Field(1200.0, gt=0, description="text recognition of one file stops after so long, s")
     reading_memory_mb: int = Field(3072, ge=256, description="memory of one process that reads files, in MiB")
 
 
@@ -90,7 +92,9 @@ class MemorySettings(Piece):
 
 class SpeechSettings(Piece):
     recogniser: str = Field(
-        "pocketsphinx", description="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH"
+        "auto",
+        description="auto (moonshine where its wheel is installed, else pocketsphinx) | moonshine | pocketsphinx | "
+        "faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH",
     )
     voice: str = Field(
         "auto",

@@ -45,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.add_argument(
         "--recogniser",
         metavar="R",
-        help="pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH (default: speech.recogniser)",
+        help="auto | moonshine | pocketsphinx | faster-whisper:NAME_OR_PATH | transformers:ID_OR_PATH "
+        "(default: speech.recogniser)",
     )
     transcribe.set_defaults(run=run_transcribe)
 
@@ -72,13 +73,13 @@ def run_transcribe(arguments: argparse.Namespace) -> int:
     from omni.asr import load_recogniser
     from omni.audio import load_audio
     from omni.cascade import require_speech
-    from omni.sphinx import SphinxRecogniser
 
     settings = _settings(arguments, recogniser=arguments.recogniser)
     vocabulary = _document_language(settings, arguments.workspace) if arguments.workspace else ()
     recogniser = load_recogniser(settings.speech, device=settings.device)
-    if isinstance(recogniser, SphinxRecogniser):
-        recogniser.prepare(vocabulary)  # not part of the real-time factor
+    prepare = getattr(recogniser, "prepare", None)
+    if prepare is not None:
+        prepare(vocabulary)  # not part of the real-time factor
     failures = 0
     for file in arguments.files:
         try:

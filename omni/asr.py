@@ -1,4 +1,4 @@
-"""Speech to text behind one protocol: pocketsphinx from its wheel (default), or Whisper by setting.
+"""Speech to text behind one protocol: Moonshine from its wheel (default), pocketsphinx where it is missing, or Whisper.
 
     recogniser = load_recogniser(settings.speech)
     transcript = recogniser.transcribe(load_audio("question.wav"), vocabulary=words_of_the_documents)
@@ -9,6 +9,7 @@ gives an empty transcript. All are thread-safe: one decoding at a time each.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,19 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UsageError
+from core.errors import LecternError, UsageError
 from core.runtime import require, resolve_device
 from core.settings import SpeechSettings
 from omni.arpabet import phones
 from omni.audio import resample
 from omni.close_terms import TermIndex
 from omni.language_bias import DocumentLanguage
+from omni.moonshine_model import weights_folder
 from omni.second_opinion import combined
-from omni.sphinx import SphinxRecogniser
 from omni.tts import cannot_load, folder_or_id
 from omni.types import Hypothesis, RecognitionSession, Segment, SpeechRecogniser, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
 from omni.window_session import WindowSession
+
+logger = logging.getLogger(__name__)
 
 N_BEST = 4  # beams of a transformers model, all of them kept as hypotheses
 HINT_CHARACTERS = 600  # of the documents' words, given to Whisper as its prompt (224 tokens at most)
@@ -130,10 +133,29 @@ def load_recogniser(settings: SpeechSettings | None = None, *, device: str = "au
     return _load(settings.recogniser, device, settings.min_silence_ms)
 
 
+def recogniser_name(settings: SpeechSettings) -> str:
+    """What `speech.recogniser` means here, without loading it: "auto" is moonshine where its wheel is installed."""
+    if settings.recogniser != "auto":
+        return settings.recogniser
+    return "moonshine" if weights_folder() else "pocketsphinx"
+
+
 @lru_cache(maxsize=4)
 def _load(recogniser: str, device: str, min_silence_ms: int) -> SpeechRecogniser:
     kind, _, name = recogniser.partition(":")
+    if recogniser == "auto":
+        try:
+            return _load("moonshine", device, min_silence_ms)
+        except LecternError as error:
+            logger.warning("listening with pocketsphinx, which understands less: %s", error)
+            return _load("pocketsphinx", device, min_silence_ms)
+    if recogniser == "moonshine":
+        from omni.moonshine import MoonshineRecogniser
+
+        return MoonshineRecogniser(min_silence_ms=min_silence_ms)
     if recogniser == "pocketsphinx":
+        from omni.sphinx import SphinxRecogniser
+
         return SphinxRecogniser(min_silence_ms=min_silence_ms)
     if kind == "faster-whisper" and name:
         return FasterWhisperRecogniser(name, device=device, min_silence_ms=min_silence_ms)
@@ -141,7 +163,8 @@ def _load(recogniser: str, device: str, min_silence_ms: int) -> SpeechRecogniser
         return TransformersRecogniser(name, device=device, min_silence_ms=min_silence_ms)
     raise UsageError(
         f"there is no recogniser {recogniser!r}",
-        remedy="Set speech.recogniser to pocketsphinx, faster-whisper:NAME_OR_PATH or transformers:ID_OR_PATH",
+        remedy="Set speech.recogniser to auto, moonshine, pocketsphinx, faster-whisper:NAME_OR_PATH or "
+        "transformers:ID_OR_PATH",
     )
 
 

@@ -10,25 +10,19 @@ Good on clear speech in a quiet room, weak on accents and noise; biased towards 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
-from omni.arpabet import phones
 from omni.audio import resample, to_pcm16
-from omni.close_terms import TermIndex
-from omni.language_bias import BiasedModel, DocumentLanguage, biased_model, built_model, phrase_language, read_built
+from omni.biased_models import BiasedModels, term_index
+from omni.language_bias import BiasedModel
 from omni.second_opinion import better, combined, n_best
-from omni.sphinx_decoder import Reading, SphinxDecoder, general_language_model
+from omni.sphinx_decoder import Reading, SphinxDecoder
 from omni.transcript_text import tidy
 from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
-
-logger = logging.getLogger(__name__)
 
 LISTENERS = 2  # utterances decoded at the same time; some 250 MB each, and two cores do no more
 
@@ -62,9 +56,7 @@ class SphinxRecogniser:
         self._free = [Ears()]  # fails here and now if pocketsphinx cannot be loaded
         self._unmade = listeners - 1
         self._changed = threading.Condition()
-        self._building = threading.Lock()
-        self._background: set[str] = set()  # languages that are being built
-        self._words = self._free[0].first  # only asked what it knows
+        self._models = BiasedModels()
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
@@ -73,7 +65,7 @@ class SphinxRecogniser:
     def compare(self, waveform: Waveform, vocabulary: Sequence[str]) -> tuple[Transcript, Transcript]:
         """`transcribe` with the words of the documents, and what the general decoder alone says."""
         heard = resample(waveform, SAMPLE_RATE)
-        biased = self._model(vocabulary, wait=True)
+        biased = self._models.of(vocabulary, wait=True)
         pieces: list[tuple[float, float, list[Reading]]] = []
         spoken = speech_segments(heard, self._vad)
         with self.borrowed(biased) as ears:
@@ -88,11 +80,11 @@ class SphinxRecogniser:
         the latest one of the same documents, or the general one, is used."""
         from omni.sphinx_session import SphinxSession
 
-        return SphinxSession(self, self._model(vocabulary, wait=False))
+        return SphinxSession(self, self._models.of(vocabulary, wait=False))
 
     def prepare(self, vocabulary: Sequence[str]) -> None:
         """Build and load the model of a vocabulary ahead of the first question."""
-        biased = self._model(vocabulary, wait=True)
+        biased = self._models.of(vocabulary, wait=True)
         with self.borrowed(biased):
             pass
         if biased is not None:
@@ -138,36 +130,6 @@ class SphinxRecogniser:
         finally:
             self.give_back(ears)
 
-    # ---- language models --------------------------------------------------------------------------------------
-
-    def _model(self, vocabulary: Sequence[str], *, wait: bool) -> BiasedModel | None:
-        if isinstance(vocabulary, DocumentLanguage):
-            language = vocabulary
-        elif vocabulary:
-            language = phrase_language(vocabulary)
-        else:
-            return None
-        if not wait:
-            built = built_model(language)
-            if built is None or not str(built.language_model).startswith(language.name + "-"):
-                self._build_in_background(language)
-            return built
-        with self._building:
-            return biased_model(language, general_language_model(), self._words.knows)
-
-    def _build_in_background(self, language: DocumentLanguage) -> None:
-        def build() -> None:
-            try:
-                self._model(language, wait=True)
-            except Exception:  # the documents may be gone by now; the next utterance tries again
-                logger.warning("no language model of %s", language.key, exc_info=True)
-            finally:
-                self._background.discard(language.name)
-
-        if language.name not in self._background:
-            self._background.add(language.name)
-            threading.Thread(target=build, name="lectern-language", daemon=True).start()
-
 
 def assemble(
     pieces: Sequence[tuple[float, float, list[Reading]]], seconds: float, biased: BiasedModel | None
@@ -190,14 +152,3 @@ def assemble(
     mean = sum(confidences) / len(confidences) if confidences else 0.0
     corrections = tuple(term_index(biased).corrections(text)) if biased else ()
     return Transcript(text, tuple(segments), seconds, mean, combined(n_bests), corrections)
-
-
-def term_index(biased: BiasedModel) -> TermIndex:
-    """The documents' terms by how they sound."""
-    return _term_index(biased.language_model)
-
-
-@lru_cache(maxsize=4)
-def _term_index(language_model: Path) -> TermIndex:
-    biased = read_built(language_model)
-    return TermIndex(biased.terms, lambda word: biased.pronunciations.get(word, [""])[0] or phones(word))

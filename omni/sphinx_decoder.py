@@ -169,3 +169,10 @@ def general_language_model() -> Path:
     """The trigram inside pocketsphinx's wheel."""
     sphinx: Any = require("pocketsphinx", needed_for="speech recognition")
     return Path(sphinx.get_model_path("en-us/en-us.lm.bin"))
+
+
+def dictionary_words() -> frozenset[str]:
+    """The 135,000 words that pocketsphinx's dictionary can say; read anew each time."""
+    sphinx: Any = require("pocketsphinx", needed_for="speech recognition")
+    lines = Path(sphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
+    return frozenset(line.partition(" ")[0] for line in lines if line)

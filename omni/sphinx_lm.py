@@ -21,10 +21,10 @@ import numpy as np
 
 from core.errors import ModelError
 
-_MAGIC = b"Trie Language Model"
+MAGIC = b"Trie Language Model"
 _CODES = 1 << 16
-_NATS = math.log(1.0001)  # one unit of the file, in nats
-_UNIGRAM = np.dtype([("prob", "<f4"), ("backoff", "<f4"), ("next", "<u4")])
+NATS = math.log(1.0001)  # one unit of the file, in nats
+UNIGRAM = np.dtype([("prob", "<f4"), ("backoff", "<f4"), ("next", "<u4")])
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TrigramModel:
 def read_trie(path: str | os.PathLike[str]) -> TrigramModel:
     """Raises ModelError for a file that is no trigram trie with 16-bit quantisation."""
     data = Path(path).read_bytes()
-    order = data[len(_MAGIC)] if data.startswith(_MAGIC) else 0
-    position = len(_MAGIC) + 1
+    order = data[len(MAGIC)] if data.startswith(MAGIC) else 0
+    position = len(MAGIC) + 1
     if order != 3 or struct.unpack_from("<I", data, position + 12)[0] != 1:
         raise ModelError(
             f"{path} is no binary trigram model of pocketsphinx", remedy="Reinstall it: `pip install pocketsphinx`"
@@ -60,29 +60,29 @@ def read_trie(path: str | os.PathLike[str]) -> TrigramModel:
     position += 16
     tables = np.frombuffer(data, "<f4", 3 * _CODES, position).reshape(3, _CODES)
     position += tables.nbytes
-    unigrams = np.frombuffer(data, _UNIGRAM, vocabulary + 1, position)
+    unigrams = np.frombuffer(data, UNIGRAM, vocabulary + 1, position)
     position += unigrams.nbytes
     word_bits, next_bits = vocabulary.bit_length(), trigrams.bit_length()
     middle_bits, longest_bits = word_bits + 32 + next_bits, word_bits + 16
     packed = np.frombuffer(data, np.uint8, -1, position)
     used = int(unigrams["next"][-1])  # a few of the announced records may stand unused at the end
     history, backoff_code, prob_code, following = _unpack(packed, used + 1, [word_bits, 16, 16, next_bits])
-    position += _packed_size(bigrams + 1, middle_bits)
+    position += packed_size(bigrams + 1, middle_bits)
     packed = np.frombuffer(data, np.uint8, -1, position)
     first, last_code = _unpack(packed, int(following[-1]), [word_bits, 16])
-    position += _packed_size(trigrams + 1, longest_bits)
+    position += packed_size(trigrams + 1, longest_bits)
     strings = data[position + 4 :].split(b"\0")[:vocabulary]
     return TrigramModel(
         [word.decode() for word in strings],
-        unigrams["prob"][:-1] * np.float32(_NATS),
-        unigrams["backoff"][:-1] * np.float32(_NATS),
+        unigrams["prob"][:-1] * np.float32(NATS),
+        unigrams["backoff"][:-1] * np.float32(NATS),
         _owners(unigrams["next"]),
         history[:-1],
-        tables[0][prob_code[:-1]] * np.float32(_NATS),
-        tables[1][backoff_code[:-1]] * np.float32(_NATS),
+        tables[0][prob_code[:-1]] * np.float32(NATS),
+        tables[1][backoff_code[:-1]] * np.float32(NATS),
         _owners(following),
         first,
-        tables[2][last_code] * np.float32(_NATS),
+        tables[2][last_code] * np.float32(NATS),
     )
 
 
@@ -91,13 +91,13 @@ def _owners(first_child: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(first_child) - 1), np.diff(first_child.astype(np.int64)).astype(np.int64))
 
 
-def _packed_size(records: int, bits: int) -> int:
+def packed_size(records: int, bits: int) -> int:
     return (records * bits + 7) // 8 + 8  # eight spare bytes: the reader fetches whole words
 
 
 def _unpack(packed: np.ndarray, records: int, widths: list[int]) -> list[np.ndarray]:
     """Fields of bit-packed little-endian records, each (records,) int64."""
-    padded = np.concatenate([packed[: _packed_size(records, sum(widths))], np.zeros(8, np.uint8)])
+    padded = np.concatenate([packed[: packed_size(records, sum(widths))], np.zeros(8, np.uint8)])
     words = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))  # the eight bytes from each byte on
     fields, offset = [], 0
     for width in widths:
@@ -111,9 +111,9 @@ def _unpack(packed: np.ndarray, records: int, widths: list[int]) -> list[np.ndar
 def write_trie(path: str | os.PathLike[str], model: TrigramModel) -> None:
     """Write a model that pocketsphinx reads; probabilities and back-offs are rounded to 0.0005 nats."""
     vocabulary, bigrams, trigrams = len(model.words), len(model.bigram_logp), len(model.trigram_logp)
-    unigrams = np.zeros(vocabulary + 1, _UNIGRAM)
-    unigrams["prob"][:-1] = model.unigram_logp / _NATS
-    unigrams["backoff"][:-1] = model.unigram_backoff / _NATS
+    unigrams = np.zeros(vocabulary + 1, UNIGRAM)
+    unigrams["prob"][:-1] = model.unigram_logp / NATS
+    unigrams["backoff"][:-1] = model.unigram_backoff / NATS
     unigrams["next"] = np.searchsorted(model.bigram_words, np.arange(vocabulary + 1))
     tables, codes = zip(
         *(_quantise(values) for values in (model.bigram_logp, model.bigram_backoff, model.trigram_logp)), strict=True
@@ -123,7 +123,7 @@ def write_trie(path: str | os.PathLike[str], model: TrigramModel) -> None:
     bigram_fields = [(model.bigram_history, word_bits), (codes[1], 16), (codes[0], 16), (following, next_bits)]
     strings = b"".join(word.encode() + b"\0" for word in model.words)
     with open(path, "wb") as file:
-        file.write(_MAGIC + struct.pack("<B4I", 3, vocabulary, bigrams, trigrams, 1))
+        file.write(MAGIC + struct.pack("<B4I", 3, vocabulary, bigrams, trigrams, 1))
         for part in (*tables, unigrams):
             file.write(part.tobytes())
         file.write(_pack(bigram_fields, bigrams + 1))
@@ -136,13 +136,13 @@ def _quantise(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = (float(logs.min()), float(logs.max())) if len(logs) else (0.0, 0.0)
     table = np.linspace(low, high, _CODES)
     step = (high - low) / (_CODES - 1) or 1.0
-    return (table / _NATS).astype("<f4"), np.rint((logs - low) / step).astype(np.int64)
+    return (table / NATS).astype("<f4"), np.rint((logs - low) / step).astype(np.int64)
 
 
 def _pack(fields: list[tuple[np.ndarray, int]], records: int) -> bytes:
     """The inverse of `_unpack`; records that a field does not reach are zero."""
     total = sum(width for _, width in fields)
-    packed = np.zeros(_packed_size(records, total), dtype=np.uint8)
+    packed = np.zeros(packed_size(records, total), dtype=np.uint8)
     offset = 0
     for values, width in fields:
         bits = np.arange(len(values), dtype=np.int64) * total + offset

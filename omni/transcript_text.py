@@ -38,7 +38,7 @@ _WRITTEN = {  # what filings are called
     "q three": "Q3",
     "q four": "Q4",
 }  # fmt: skip
-_NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
+NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
 
 
 def words_of(sentence: str) -> list[str]:
@@ -54,15 +54,20 @@ def tidy(words: str, names: Mapping[str, str] | None = None) -> str:
     names: how words are written that begin with a capital ("boeing": "Boeing").
     """
     names = names or {}
-    text = " ".join(_cased(word, names) for word in join_letters(numbers_to_figures(words.split()), names))
+    text = " ".join(cased(word, names) for word in join_letters(numbers_to_figures(words.split()), names))
     if not text:
         return ""
     text = re.sub(r"\bi(?='|\b)", "I", text)
-    question = bool(_QUESTION.match(words)) and not _NOT_A_QUESTION.match(words)
-    return text[0].upper() + text[1:] + ("?" if question else ".")
+    return text[0].upper() + text[1:] + ("?" if is_question(words) else ".")
 
 
-def _cased(word: str, names: Mapping[str, str]) -> str:
+def is_question(words: str) -> bool:
+    """Whether lower-case words begin as a question does."""
+    return bool(_QUESTION.match(words)) and not _NOT_A_QUESTION.match(words)
+
+
+def cased(word: str, names: Mapping[str, str]) -> str:
+    """As `names` writes it, with its possessive."""
     stem = word.removesuffix("'s")
     return names[stem] + word[len(stem) :] if stem in names else word
 
@@ -129,9 +134,9 @@ def _run_length(words: list[str], start: int) -> int:
     end = start
     while end < len(words):
         word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
-        joins = end > start and following in _NUMBER_WORDS
+        joins = end > start and following in NUMBER_WORDS
         joint = joins and (word in {"oh", "point"} or (word == "and" and words[end - 1] in _SCALES))
-        if not (joint or word in _NUMBER_WORDS - {"oh"}):
+        if not (joint or word in NUMBER_WORDS - {"oh"}):
             break
         end += 1
     return end - start if end > start and words[start] not in {"oh", "hundred", "million", "billion"} else 0

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from core.errors import AccessError, LecternError, NotFoundError, UsageError
+from omni.asr import recogniser_name
 from omni.live.outbox import Reader
 from web.live_messages import MAX_FRAME, MAX_TEXT, PROTOCOL, Bye, Hello, Ping, UnknownMessage, error_event, parse
 from web.live_sessions import LiveSession, LiveSessions, TooManyConversations, as_event
@@ -160,7 +161,7 @@ class _Connection:
             "rate": conversation.replies.rate,
             "speak": conversation.replies.speaks,
             "ready": assistant.ready.is_set(),
-            "recogniser": settings.speech.recogniser,
+            "recogniser": recogniser_name(settings.speech),
             "voice": voice,
             "sample_rate": sample_rate,
             "limits": {

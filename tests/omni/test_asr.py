@@ -29,7 +29,7 @@ GENERAL_MODEL = Path(pytest.importorskip("pocketsphinx").get_model_path("en-us/e
 
 @pytest.fixture(scope="module")
 def sphinx() -> SphinxRecogniser:
-    recogniser = load_recogniser(SpeechSettings())
+    recogniser = load_recogniser(SpeechSettings(recogniser="pocketsphinx"))
     assert isinstance(recogniser, SphinxRecogniser)
     return recogniser
 

@@ -46,6 +46,7 @@ def show(model: str, request: Request, assistant: Lectern) -> Model:
 def models(request: Request, assistant: Assistant) -> list[Model]:
     from ingest.embedders import embedder_name
     from ingest.workspace import workspace_path
+    from omni.asr import recogniser_name
 
     settings = assistant.settings
     found = []
@@ -55,7 +56,7 @@ def models(request: Request, assistant: Assistant) -> list[Model]:
         found.append(Model(id=name, created=created, kind="workspace"))
     others: list[tuple[str, Any]] = [
         (embedder_name(settings.embedder), "embedding"),
-        (settings.speech.recogniser, "transcription"),
+        (recogniser_name(settings.speech), "transcription"),
         (f"voice:{settings.speech.voice}", "speech"),
     ]
     return [*found, *(Model(id=name, created=0, kind=kind) for name, kind in others)]

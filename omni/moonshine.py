@@ -1,0 +1,146 @@
+"""Recognition with Moonshine, the default: a small neural recogniser that understands many accents, on one core.
+
+    recogniser = MoonshineRecogniser()
+    transcript = recogniser.transcribe(waveform, vocabulary=document_language(workspace))
+    session = recogniser.stream(document_language(workspace))        # omni/moonshine_session.py
+
+A beam search expects the documents' words (omni/moonshine_bias.py); its readings are the transcript's hypotheses.
+English only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from omni.audio import SILENCE_PEAK, resample
+from omni.biased_models import BiasedModels, term_index
+from omni.language_bias import BiasedModel, read_built
+from omni.moonshine_bias import DocumentBias, general_trigram
+from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
+from omni.moonshine_search import Beam, beam_search, token_limit
+from omni.moonshine_text import written
+from omni.second_opinion import combined
+from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
+from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+
+MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a recognition session knows of the documents."""
+
+    biased: BiasedModel
+    bias: DocumentBias
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was understood of one stretch of speech."""
+
+    hypotheses: tuple[Hypothesis, ...] = ()  # best first
+    confidence: float = 0.0  # 0..1: geometric mean of the tokens' probabilities
+    tokens: tuple[int, ...] = ()  # of the best
+
+    @property
+    def text(self) -> str:
+        return self.hypotheses[0].text if self.hypotheses else ""
+
+
+class MoonshineRecogniser:
+    """Thread-safe: all share one model, whose calls may run side by side."""
+
+    name = "moonshine"
+
+    def __init__(self, *, min_silence_ms: int = 500, threads: int = 1) -> None:
+        """Raises MissingDependencyError without the wheel, ModelError if its weights are damaged."""
+        self.model: MoonshineModel = load_moonshine(threads=threads)
+        self._vad = VadSettings(min_silence_ms=min_silence_ms, max_segment_s=MAX_S)
+        self._models = BiasedModels()
+
+    def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
+        """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
+        return self._transcribe(waveform, self.expectation(vocabulary, wait=True))
+
+    def compare(self, waveform: Waveform, vocabulary: Sequence[str]) -> tuple[Transcript, Transcript]:
+        """`transcribe` with the words of the documents, and without."""
+        expected = self.expectation(vocabulary, wait=True)
+        return self._transcribe(waveform, expected), self._transcribe(waveform, None)
+
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession:
+        """Begin an utterance. A model of `vocabulary` that has not been built yet is built in the background, while
+        the latest one of the same documents, or none, is used."""
+        from omni.moonshine_session import MoonshineSession
+
+        return MoonshineSession(self, self.expectation(vocabulary, wait=False))
+
+    def prepare(self, vocabulary: Sequence[str]) -> None:
+        """Build and load what a vocabulary needs ahead of the first question."""
+        expected = self.expectation(vocabulary, wait=True)
+        if expected is not None:
+            term_index(expected.biased)
+
+    def expectation(self, vocabulary: Sequence[str], *, wait: bool) -> Expectation | None:
+        biased = self._models.of(vocabulary, wait=wait)
+        return None if biased is None else _expectation(biased.language_model, self.model)
+
+    def read(self, samples: np.ndarray, expected: Expectation | None, *, given: Sequence[int] = ()) -> Reading:
+        """One stretch of at most MAX_S: (n,) float32 at 16 kHz; `given`: tokens it is known to begin with."""
+        if np.abs(samples).max(initial=0.0) < SILENCE_PEAK:
+            return Reading()
+        if len(samples) < LEAST_SAMPLES:
+            samples = np.pad(samples, (0, LEAST_SAMPLES - len(samples)))
+        states = self.model.encode(samples)
+        beams = beam_search(
+            self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
+        )
+        return self._reading(beams, expected)
+
+    def assemble(
+        self, pieces: Sequence[tuple[float, float, Reading]], seconds: float, expected: Expectation | None
+    ) -> Transcript:
+        """What was understood of each stretch (start and end in s) -> one transcript."""
+        pieces = [piece for piece in pieces if piece[2].text]
+        segments = tuple(Segment(start, end, reading.text) for start, end, reading in pieces)
+        text = " ".join(segment.text for segment in segments)
+        confidence = float(np.mean([reading.confidence for _, _, reading in pieces])) if pieces else 0.0
+        n_best = combined([list(reading.hypotheses) for _, _, reading in pieces])
+        corrections = tuple(term_index(expected.biased).corrections(text)) if expected and text else ()
+        return Transcript(text, segments, seconds, confidence, n_best, corrections)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _transcribe(self, waveform: Waveform, expected: Expectation | None) -> Transcript:
+        heard = resample(waveform, SAMPLE_RATE)
+        pieces = [
+            (start, end, self.read(cut(heard, start, end).samples, expected))
+            for start, end in speech_segments(heard, self._vad)
+        ]
+        return self.assemble(pieces, waveform.seconds, expected)
+
+    def _reading(self, beams: list[Beam], expected: Expectation | None) -> Reading:
+        names = expected.biased.names if expected else {}
+        scores: dict[str, float] = {}
+        for beam in beams:
+            text = written(self.model.text(beam.tokens), names)
+            if text:
+                scores[text] = float(np.logaddexp(scores.get(text, -math.inf), beam.score))
+        if not scores or not written(self.model.text(beams[0].tokens), names):
+            return Reading()
+        total = np.logaddexp.reduce(list(scores.values()))
+        ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
+        hypotheses = tuple(Hypothesis(text, float(score - total)) for text, score in ranked)
+        best = beams[0]
+        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens)
+
+
+@lru_cache(maxsize=4)
+def _expectation(language_model: Path, model: MoonshineModel) -> Expectation:
+    biased = read_built(language_model)
+    return Expectation(biased, DocumentBias(biased, general_trigram(), model.pieces))
