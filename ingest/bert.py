@@ -5,7 +5,7 @@
 
 The default embedder runs through this instead of sentence-transformers: a process that embeds imports neither that nor
 transformers (2.8 instead of 6.1 CPU seconds to its first vector, 450 instead of 610 MiB), queries, keys and values are
-one matrix product, and GELU happens inside another.
+one matrix product, and GELU and residuals happen inside others.
 
 Not covered, left to sentence-transformers: other architectures, other pooling than the mean, further modules.
 Architecture: Devlin et al., NAACL 2019 (post-norm transformer); pooling: Reimers and Gurevych, EMNLP 2019.
@@ -22,6 +22,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ingest.packed_linear import PackedLinear, packs
 
 PAD_TO = 16  # tokens: oneDNN keeps what it compiled for every shape met, so few shapes are used
 
@@ -101,13 +103,33 @@ class BertLayer(nn.Module):
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """x (B, T, dim), keep (B, T) bool -> (B, T, dim)."""
-        batch, length, dim = x.shape
-        heads = self.qkv(x).view(batch, length, 3, self.heads, dim // self.heads)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (B, H, T, d)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keep[:, None, None])
-        mixed = mixed.transpose(1, 2).reshape(batch, length, dim)
-        x = self.out_norm(x + self.out(mixed))
-        return self.down_norm(x + self.down(gelu_of(self.up, x)))
+        x = self.out_norm(x + self.out(attended(self.qkv(x), self.heads, keep)))
+        return self.down_norm(x + self.down(F.gelu(self.up(x))))
+
+
+class PackedBertLayer:
+    """A `BertLayer` as a CPU likes it (ingest/packed_linear.py): 4.7 -> 3.1 ms CPU for a question of 15 tokens."""
+
+    def __init__(self, layer: BertLayer) -> None:
+        self.heads, self.out_norm, self.down_norm = layer.heads, layer.out_norm, layer.down_norm
+        self.qkv, self.out = PackedLinear(layer.qkv), PackedLinear(layer.out)
+        self.up, self.down = PackedLinear(layer.up), PackedLinear(layer.down)
+
+    def __call__(self, x: Tensor, keep: Tensor) -> Tensor:
+        x = _normed(self.out.plus(attended(self.qkv(x), self.heads, keep), x), self.out_norm)
+        return _normed(self.down.plus(self.up(x, "gelu"), x), self.down_norm)
+
+
+def attended(qkv: Tensor, heads: int, keep: Tensor) -> Tensor:
+    """Multi-head attention over queries, keys and values (B, T, 3 * dim), keys (B, T) to keep -> (B, T, dim)."""
+    batch, length, width = qkv.shape
+    q, k, v = qkv.view(batch, length, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)  # each (B, H, T, d)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keep[:, None, None])
+    return mixed.transpose(1, 2).reshape(batch, length, width // 3)
+
+
+def _normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 class BertEncoder(nn.Module):
@@ -115,7 +137,14 @@ class BertEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = BertEmbeddings(config)
-        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.layers))
+        self.layers: Any = nn.ModuleList(BertLayer(config) for _ in range(config.layers))
+
+    def pack(self) -> None:
+        """Give the layers the form that this machine computes fastest in, if there is one; the plain one is let go."""
+        if len(self.layers) and packs(self.layers[0].out):
+            packed = [PackedBertLayer(layer) for layer in self.layers]
+            del self.layers  # a module's attribute, which takes nothing but modules
+            self.layers = packed
 
     @classmethod
     def load(cls, folder: Path, config: BertConfig, *, device: torch.device, dtype: torch.dtype) -> BertEncoder:
@@ -128,8 +157,9 @@ class BertEncoder(nn.Module):
         with torch.device("meta"):  # no time for random numbers that are overwritten at once
             encoder = cls(config)
         encoder.load_state_dict(_our_names(weights, config.layers), assign=True)
-        encoder = encoder.to(device=device, dtype=dtype).eval()
-        return encoder.requires_grad_(False)
+        encoder = encoder.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        encoder.pack()
+        return encoder
 
     def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Token ids of texts, special tokens included -> (n, dim) float32 unit vectors on the model's device."""
@@ -143,16 +173,6 @@ class BertEncoder(nn.Module):
             x = layer(x, keep)
         mean = (x.float() * keep[..., None]).sum(dim=1) / lengths[:, None].to(device)
         return F.normalize(mean, dim=1)
-
-
-def gelu_of(linear: nn.Linear, x: Tensor) -> Tensor:
-    """gelu(linear(x)); in bfloat16 on a CPU by oneDNN in one pass over the wide result."""
-    if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-        try:
-            return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, "gelu", [], "none")
-        except (AttributeError, RuntimeError):  # a torch build without oneDNN
-            pass
-    return F.gelu(linear(x))
 
 
 def _our_names(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:

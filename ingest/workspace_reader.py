@@ -22,7 +22,7 @@ from ingest.workspace_connection import WorkspaceConnection
 
 logger = logging.getLogger(__name__)
 
-_IDS_A_QUERY = 500  # below SQLite's limit of variables
+_IDS_A_QUERY = 250  # two variables each, below the limit of older SQLites
 
 CHUNK_COLUMNS = (
     "c.rowid AS chunk_row, c.ordinal, c.page, c.start, c.end, c.context, c.crc, "
@@ -145,23 +145,23 @@ class WorkspaceReader(WorkspaceConnection):
         """In the order asked for. Raises NotFoundError."""
         found: dict[str, Chunk] = {}
         with self._reading() as connection:
-            by_document: dict[str, list[int]] = {}
-            for chunk_id in chunk_ids:
-                document_id, _, ordinal = chunk_id.rpartition(":")
-                if ordinal.isdigit():
-                    by_document.setdefault(document_id, []).append(int(ordinal))
-            for document_id, ordinals in by_document.items():
-                for first in range(0, len(ordinals), _IDS_A_QUERY):
-                    part = ordinals[first : first + _IDS_A_QUERY]
-                    marks = ",".join("?" * len(part))
-                    rows = connection.execute(
-                        f"SELECT {CHUNK_COLUMNS} FROM chunks c JOIN documents d ON d.rowid = c.document "
-                        f"WHERE d.document_id = ? AND c.ordinal IN ({marks}) ORDER BY c.ordinal",
-                        (document_id, *part),
-                    ).fetchall()
-                    for row in rows:
-                        chunk = self._chunk(connection, row)
-                        found[chunk.chunk_id] = chunk
+            wanted = [
+                (document_id, int(ordinal))
+                for document_id, _, ordinal in (chunk_id.rpartition(":") for chunk_id in chunk_ids)
+                if ordinal.isdigit()
+            ]
+            for first in range(0, len(wanted), _IDS_A_QUERY):
+                part = wanted[first : first + _IDS_A_QUERY]
+                rows = connection.execute(
+                    f"WITH wanted(document_id, ordinal) AS (VALUES {','.join(['(?, ?)'] * len(part))}) "
+                    f"SELECT {CHUNK_COLUMNS} FROM wanted w CROSS JOIN documents d ON d.document_id = w.document_id "
+                    "CROSS JOIN chunks c ON c.document = d.rowid AND c.ordinal = w.ordinal",  # in this order
+                    [value for pair in part for value in pair],
+                ).fetchall()
+                self._texts.fetch(connection, {(row["document_row"], row["page"]) for row in rows})
+                for row in rows:
+                    chunk = self._chunk(connection, row)
+                    found[chunk.chunk_id] = chunk
         for chunk_id in chunk_ids:
             if chunk_id not in found:
                 raise NotFoundError(

@@ -50,6 +50,7 @@ class WordSide:
     document_rows: np.ndarray  # (documents + 1,) first chunk row of each document, and the end
     ordinals: np.ndarray  # (chunks,) the n of chunk id "<document_id>:<n>"
     pages: np.ndarray  # (chunks,) page on which it starts
+    spans: np.ndarray  # (chunks, 2) characters [start, end) of it there
     lexical: LexicalIndex
 
     def __len__(self) -> int:
@@ -101,7 +102,7 @@ class WordSide:
     @classmethod
     def empty(cls) -> WordSide:
         none = np.zeros(0, np.int32)
-        return cls((), np.zeros(1, np.int64), none, none, LexicalIndex.build([]))
+        return cls((), np.zeros(1, np.int64), none, none, none.reshape(0, 2), LexicalIndex.build([]))
 
     def updated(self, workspace: Workspace, infos: Sequence[DocumentInfo]) -> WordSide:
         """The index of `infos` (the documents that are there now), reading only those that are new here."""
@@ -113,7 +114,7 @@ class WordSide:
         rows = np.concatenate(spans).astype(np.int64) if spans else np.zeros(0, np.int64)
         keep = np.zeros(len(self), bool)
         keep[rows] = True
-        ordinals, pages = [self.ordinals[rows]], [self.pages[rows]]
+        ordinals, pages, places = [self.ordinals[rows]], [self.pages[rows]], [self.spans[rows]]
         known = {document.document_id for document in documents}
         texts: list[list[str]] = []
         for info in infos:
@@ -128,11 +129,14 @@ class WordSide:
             sizes.append(len(chunks))
             ordinals.append(np.array([_ordinal(chunk) for chunk in chunks], np.int32))
             pages.append(np.array([chunk.page for chunk in chunks], np.int32))
+            places.append(np.array([(chunk.start, chunk.end) for chunk in chunks], np.int32).reshape(-1, 2))
             # Terms recur: one copy of each, while 100,000 documents stand in this list at once.
             texts += [list(map(sys.intern, index_terms(chunk.text))) for chunk in chunks]
         lexical = self.lexical if keep.all() and not texts else self.lexical.extended(texts, keep=keep)
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-        return WordSide(tuple(documents), starts, np.concatenate(ordinals), np.concatenate(pages), lexical)
+        return WordSide(
+            tuple(documents), starts, np.concatenate(ordinals), np.concatenate(pages), np.concatenate(places), lexical
+        )
 
     @staticmethod
     def _renamed(document: IndexedDocument, info: DocumentInfo, workspace: Workspace) -> IndexedDocument:

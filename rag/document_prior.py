@@ -190,7 +190,7 @@ class DocumentPrior:
         if n < 2:
             return DocumentMatch(total, frozenset())
         period, rest = read_period(question)
-        found: dict[str, np.ndarray] = {}  # word matched -> (documents,) weights
+        found: dict[str, list[tuple[np.ndarray, float]]] = defaultdict(list)  # word matched -> documents and weight
         named: set[str] = set()
         surest = 0.0
         for gram, parts, is_name_like in _grams(rest):
@@ -202,9 +202,15 @@ class DocumentPrior:
                 rows = np.asarray(documents, np.int32)
                 share = weight / max(len(parts), 1) * min(len(parts), 1.0 + 0.5 * (len(parts) - 1))
                 for part in parts:  # a glued match counts once for each of its words
-                    weights = found.setdefault(part, np.zeros(n, np.float32))
-                    weights[rows] = np.maximum(weights[rows], share)
-        for weights in found.values():
+                    found[part].append((rows, share))
+        for matches in found.values():
+            if len(matches) == 1:  # the usual case, without an array as long as the store
+                rows, share = matches[0]
+                total[rows] += share
+                continue
+            weights = np.zeros(n, np.float32)
+            for rows, share in matches:
+                weights[rows] = np.maximum(weights[rows], share)
             total += weights
         best = float(total.max())
         if best <= 0.0:
@@ -212,7 +218,7 @@ class DocumentPrior:
         # How sure: one exact name is enough, however many documents carry it (their years differ); a lone word of a
         # title page is not.
         sure = min(1.0, max(best, surest))
-        score = np.where(total > 0, (total / best) ** 2, 0.0) * sure
+        score = np.square(total / best) * sure
         if self._any_period and (period.years or period.quarters or period.forms):
             fits = np.array([_period_fit(period, has) for has in self._periods])
             score = score * (0.4 + 0.6 * fits[self._period_of])

@@ -23,7 +23,7 @@ from core.seals import seal, sealed, unseal
 
 logger = logging.getLogger(__name__)
 
-RESCORE = 4  # candidates taken from the compressed index, per hit wanted
+RESCORE = 2  # candidates taken from the compressed index, per hit wanted
 TRAIN_PER_LIST, MIN_TRAIN_PER_LIST = 64, 40  # training vectors per inverted list; FAISS warns under 39
 PROBE_SHARE = 1 / 16  # of the lists, looked into per question
 MIN_PROBES = 16

@@ -79,57 +79,53 @@ def probability(score: np.ndarray, weights: FusionWeights) -> np.ndarray:
 
 
 def proximity(terms: np.ndarray, idf: np.ndarray, sequence: np.ndarray) -> tuple[float, float]:
-    """(pairs, window), 0..1 each, of a question's `terms` (numbers) with their `idf`, and a text's in reading order.
+    """(pairs, window), 0..1 each, of a question's `terms` and one text: `proximities`."""
+    pairs, window = proximities(terms, idf, sequence, np.array([len(sequence)]))
+    return float(pairs[0]), float(window[0])
 
+
+def proximities(
+    terms: np.ndarray, idf: np.ndarray, sequence: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How close together a question's words stand in each of m texts: (pairs, window), (m,) float32 in 0..1 each.
+
+    `terms` are term numbers (-1: in no text), each once, with their `idf`; `sequence` the texts' term numbers in
+    reading order, end to end, `lengths` (m,) how many each has.
     pairs: neighbours in the question that stand within NEAR_TERMS in the text, weighed by the rarer side's poorer half;
     window: the most idf mass of different terms found inside WINDOW_TERMS consecutive terms. Both over the question's
     idf mass. (Term proximity in ranking: Tao and Zhai, SIGIR 2007.)
     """
+    pairs, window = np.zeros(len(lengths), np.float32), np.zeros(len(lengths), np.float32)
     mass = float(idf.sum())
-    if mass <= 0.0:
-        return 0.0, 0.0
-    by_number = np.argsort(terms, kind="stable")
-    found = np.minimum(np.searchsorted(terms[by_number], sequence), len(terms) - 1)
-    at = np.flatnonzero(terms[by_number[found]] == sequence)
+    known = np.flatnonzero(np.asarray(terms) >= 0)
+    if mass <= 0.0 or not len(sequence) or not len(known):
+        return pairs, window
+    number_of = np.full(max(int(sequence.max()), int(terms.max())) + 1, -1, np.int16)
+    number_of[terms[known]] = known
+    at = np.flatnonzero(number_of[sequence] >= 0)
     if not len(at):
-        return 0.0, 0.0
-    events = list(zip(at.tolist(), by_number[found[at]].tolist(), strict=True))
-    places: list[list[int]] = [[] for _ in terms]
-    for place, i in events:
-        places[i].append(place)
-    pairs = sum(
-        float(min(idf[i], idf[i + 1]))
-        for i in range(len(terms) - 1)
-        if places[i] and places[i + 1] and _gap(places[i], places[i + 1]) <= NEAR_TERMS
-    )
-    best = current = 0.0
-    inside = [0] * len(terms)
-    first = 0
-    for place, i in events:  # slide over the matches; a term counts once however often it stands inside
-        if inside[i] == 0:
-            current += float(idf[i])
-        inside[i] += 1
-        while place - events[first][0] > WINDOW_TERMS:
-            old = events[first][1]
-            inside[old] -= 1
-            if inside[old] == 0:
-                current -= float(idf[old])
-            first += 1
-        best = max(best, current)
-    return pairs / mass, min(best / mass, 1.0)
+        return pairs, window
+    term = number_of[sequence[at]]
+    text = np.repeat(np.arange(len(lengths)), lengths)[at]
+    place = at + text * (WINDOW_TERMS + 1)  # nothing in one text is near anything in the next
+    # (events, terms): where each term was last seen, up to and with this event.
+    last = np.where(term[:, None] == np.arange(len(terms)), place[:, None], -WINDOW_TERMS - 1)
+    since = place[:, None] - np.maximum.accumulate(last, axis=0)
+    inside = (since <= WINDOW_TERMS) @ idf.astype(np.float64)
+    np.maximum.at(window, text, np.minimum(inside / mass, 1.0))
+    if len(terms) > 1:  # at a word, its neighbour was just seen
+        close = since <= NEAR_TERMS
+        close = close[:, 1:] & close[:, :-1]
+        touching = np.zeros((len(lengths), len(terms) - 1), bool)
+        np.logical_or.at(touching, text, close & _either(term, len(terms)))
+        pairs[:] = touching @ np.minimum(idf[:-1], idf[1:]).astype(np.float64) / mass
+    return pairs, window
 
 
-def _gap(a: Sequence[int], b: Sequence[int]) -> int:
-    """Smallest distance between two ascending lists of places."""
-    i = j = 0
-    gap = abs(a[0] - b[0])
-    while i < len(a) and j < len(b):
-        gap = min(gap, abs(a[i] - b[j]))
-        if a[i] < b[j]:
-            i += 1
-        else:
-            j += 1
-    return gap
+def _either(term: np.ndarray, count: int) -> np.ndarray:
+    """(events, count - 1) bool: the event is one of the two neighbours i, i + 1."""
+    first = np.arange(count - 1)
+    return (term[:, None] == first) | (term[:, None] == first + 1)
 
 
 def min_max_fusion(dense: np.ndarray, lexical: np.ndarray, dense_share: float) -> np.ndarray:

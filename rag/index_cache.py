@@ -25,7 +25,7 @@ from rag.lexical_index import LexicalIndex
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # grows when the files below, or how documents are profiled, change
+FORMAT = 3  # grows when the files below, or how documents are profiled, change
 MANIFEST, TABLES, TEXTS, VECTORS, LISTS = "coarse.json", "coarse.npz", "coarse_texts.json", "vectors.npy", "dense.faiss"
 
 
@@ -48,6 +48,7 @@ def save(
         "document_rows": words.document_rows,
         "ordinals": words.ordinals,
         "pages": words.pages,
+        "spans": words.spans,
         "vector_rows": vector_rows,
         **lexical.arrays(),
     }
@@ -90,7 +91,9 @@ def load(folder: Path, *, version: int, embedder: str) -> CachedIndex | None:
             documents = tuple(_document(json.loads(line)) for line in lines)
         vectors = np.load(folder / VECTORS, mmap_mode="r") if VECTORS in manifest["crc32"] else None
         lexical = LexicalIndex.from_arrays(vocabulary, tables)
-        words = WordSide(documents, tables["document_rows"], tables["ordinals"], tables["pages"], lexical)
+        words = WordSide(
+            documents, tables["document_rows"], tables["ordinals"], tables["pages"], tables["spans"], lexical
+        )
         return CachedIndex(words, vectors, tables["vector_rows"], manifest["embedded"])
     except FileNotFoundError:
         return None

@@ -151,6 +151,12 @@ class LexicalIndex:
         """Term numbers of rows first..end-1 (one row by default), in reading order."""
         return self.sequence[self.starts[first] : self.starts[first + 1 if end is None else end]]
 
+    def sequences_of(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Term numbers of `rows`, one after the other, and how many each has, (rows,)."""
+        parts = [self.sequence[self.starts[row] : self.starts[row + 1]] for row in rows]
+        lengths = np.array([len(part) for part in parts], np.int64)
+        return np.concatenate(parts) if parts else self.sequence[:0], lengths
+
     def numbers(self, terms: Sequence[str]) -> list[int]:
         """Term numbers, -1 for terms that no chunk holds."""
         return [self.vocabulary.get(term, -1) for term in terms]

@@ -13,26 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ingest.packed_linear import PackedLinear, packs
 from rag.sliding_window import Layer, ReadOutput, SlidingWindowReader
 
 Bounds = list[tuple[int, int]]  # of each window in the packed row
-
-
-class PackedLinear:
-    """A linear layer in oneDNN's own layout."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
-        self.bias = linear.bias.detach()
-
-    def __call__(self, x: Tensor, after: str = "none") -> Tensor:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], "none")
-        return found
-
-    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
-        """residual + linear(x)."""
-        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
-        return found
 
 
 class PackedLayer:
@@ -69,15 +53,7 @@ class PackedReader:
     @classmethod
     def of(cls, model: SlidingWindowReader) -> PackedReader | None:
         """None where the model itself has to read: not a CPU, not bfloat16, no oneDNN in this torch."""
-        weight = model.token_head.weight
-        if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or weight.requires_grad:
-            return None
-        try:
-            reader = cls(model)
-            reader.layers[0](torch.zeros(2, model.config.dim, dtype=torch.bfloat16), 0, [(0, 2)])
-        except (AttributeError, RuntimeError):
-            return None
-        return reader
+        return cls(model) if packs(model.layers[0].attention.out) else None  # type: ignore[union-attr, arg-type]
 
     def __init__(self, model: SlidingWindowReader) -> None:
         self.model = model

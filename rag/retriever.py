@@ -26,7 +26,7 @@ from core.settings import RetrievalSettings
 from ingest.schema import damage_remedy
 from ingest.tokens import query_terms
 from rag.coarse_index import CoarseIndex
-from rag.fusion import FusionWeights, Signals, fused_score, probability, proximity, word_information
+from rag.fusion import FusionWeights, Signals, fused_score, probability, proximities, word_information
 from rag.index_keeper import IndexKeeper
 from rag.query import Query, understand
 from rag.statement_pages import find_statement_pages
@@ -131,7 +131,7 @@ class HybridRetriever(Retriever):
         vector = self._embed(query.core) if index.vectors is not None else None
         run = _Run(self, index, query, vector, documents)
         rows, scores = run.rank(max(READ, 3 * top_k))
-        rows, scores = _spread(run, rows, scores)
+        rows, scores = _spread(run, rows, scores, None if query.facets else top_k)
         rows, scores = run.with_statement_pages(rows, scores, top_k)
         return run.hits(rows[:top_k], scores[:top_k])
 
@@ -169,6 +169,7 @@ class _Run:
         self.lexical = index.words.lexical.score(self.terms, self._idf())
         self.information = word_information(self.lexical.idf)
         self._chunks: dict[int, Chunk] = {}
+        self._cosines = np.full(len(index.words), np.nan, np.float32)  # as far as they were looked at
         self._extra: dict[int, float] = {}
 
     # -- candidates ----------------------------------------------------------------------------------------------
@@ -193,14 +194,15 @@ class _Run:
         if not self.only:
             found.update(_best(self.lexical.bm25, depth))
             if self.vector is not None and self.index.vectors is not None:
-                _, positions = self.index.vectors.index.search(self.vector, depth)
+                cosines, positions = self.index.vectors.index.search(self.vector, depth)
                 rows = self.index.vectors.rows[positions]
-                found.update(int(row) for row in rows[rows >= 0])
+                self._cosines[rows[rows >= 0]] = cosines[rows >= 0]
+                found.update(rows[rows >= 0].tolist())
         favoured = self.favoured
         if len(favoured):
             found.update(int(favoured[i]) for i in _best(self.lexical.bm25[favoured], depth // 2))
             if self.vector is not None and self.index.vectors is not None:
-                cosine = np.nan_to_num(self.index.vectors.similarity(self.vector, favoured), nan=-1.0) + 1.0
+                cosine = np.nan_to_num(self._similarity(favoured), nan=-1.0) + 1.0
                 found.update(int(favoured[i]) for i in _best(cosine, depth // 2))
         for retriever in self.owner.extra:
             for hit in retriever.search(self.query.text, depth):
@@ -234,7 +236,7 @@ class _Run:
     def _signals(self, rows: np.ndarray) -> Signals:
         signals = Signals.zeros(len(rows))
         if self.vector is not None and self.index.vectors is not None:
-            cosine = self.index.vectors.similarity(self.vector, rows)
+            cosine = self._similarity(rows)
             known = np.isfinite(cosine)
             # No vector yet: as similar as the middle of the candidates, so that neither state is an advantage.
             signals.cosine[:] = np.where(known, cosine, np.median(cosine[known]) if known.any() else 0.0)
@@ -248,9 +250,17 @@ class _Run:
     def _read_closely(self, rows: np.ndarray, signals: Signals) -> None:
         """Fill in how close together the question's words stand."""
         numbers = np.array(self.words.lexical.numbers(self.terms), np.int32)
-        for i, row in enumerate(rows):
-            sequence = self.words.lexical.sequence_of(int(row))
-            signals.pairs[i], signals.window[i] = proximity(numbers, self.lexical.idf, sequence)
+        signals.pairs[:], signals.window[:] = proximities(
+            numbers, self.lexical.idf, *self.words.lexical.sequences_of(rows)
+        )
+
+    def _similarity(self, rows: np.ndarray) -> np.ndarray:
+        """Cosines (m,) of question and chunk rows (m,), each looked up once; NaN where a chunk has no vector yet."""
+        assert self.vector is not None and self.index.vectors is not None
+        missing = rows[np.isnan(self._cosines[rows])]
+        if len(missing):
+            self._cosines[missing] = self.index.vectors.similarity(self.vector, missing)
+        return self._cosines[rows]
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[Chunk]:
         """Chunks of rows, from the workspace, each read once a search."""
@@ -304,7 +314,7 @@ class _Run:
     def hits(self, rows: Sequence[int], scores: Sequence[float]) -> list[Hit]:
         cosines = np.zeros(len(rows), np.float32)
         if self.vector is not None and self.index.vectors is not None:
-            cosines = np.nan_to_num(self.index.vectors.similarity(self.vector, np.asarray(rows, np.int64)))
+            cosines = np.nan_to_num(self._similarity(np.asarray(rows, np.int64)))
         chances = probability(np.asarray(scores), self.owner.weights)
         return [
             Hit(chunk, float(chance), dense=float(cosine), lexical=float(self.lexical.bm25[row]))
@@ -312,21 +322,26 @@ class _Run:
         ]
 
 
-def _spread(run: _Run, rows: Sequence[int], scores: Sequence[float]) -> tuple[list[int], list[float]]:
+def _spread(
+    run: _Run, rows: Sequence[int], scores: Sequence[float], count: int | None
+) -> tuple[list[int], list[float]]:
     """Let pages take turns (maximal marginal relevance; Carbonell and Goldstein, SIGIR 1998), in log-odds.
+
+    The best `count` of them, or all.
 
     A chunk loses SAME_PAGE for every chunk of its page before it, and OVERLAPPING for one that it overlaps. Documents
     of a single page (text, Markdown) only know the latter.
     """
-    chunks = run.read(rows)
+    sheet = run.words.page_of[np.asarray(rows, np.int64)]  # also inside a document of one page
+    if len(set(sheet.tolist())) == len(rows):  # every chunk on a page of its own
+        return list(rows[:count]), list(scores[:count])
     page = np.array([run.page_key(row) for row in rows])
-    sheet = np.array([run.words.page_of[row] for row in rows])  # also inside a document of one page
-    start, end = np.array([chunk.start for chunk in chunks]), np.array([chunk.end for chunk in chunks])
+    start, end = run.words.spans[np.asarray(rows, np.int64)].T
     value = np.array(scores, np.float64)
     repeated, overlapped = np.zeros(len(rows)), np.zeros(len(rows))
     order: list[int] = []
     final: list[float] = []
-    for _ in rows:
+    for _ in rows[:count]:
         current = value - np.maximum(repeated, overlapped)
         i = int(np.argmax(current))
         order.append(i)

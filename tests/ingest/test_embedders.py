@@ -183,3 +183,28 @@ def test_a_misspelt_model_is_a_usage_error(model: str) -> None:
 def test_a_folder_without_a_model_is_named_in_the_error(tmp_path) -> None:
     with pytest.raises(ModelError, match=r"cannot be loaded.*bundled:all-MiniLM-L6-v2"):
         load_embedder(EmbedderSettings(model=str(tmp_path)))
+
+
+def test_packed_layers_embed_as_plain_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of several lengths in one batch, so that padding is masked in both."""
+    torch = pytest.importorskip("torch")
+    from ingest import bert
+    from ingest.embedders import model_source
+
+    folder = Path(model_source(EmbedderSettings().model))
+    config = bert.BertConfig.read(folder)
+    assert config is not None
+
+    def encoder() -> bert.BertEncoder:
+        return bert.BertEncoder.load(folder, config, device=torch.device("cpu"), dtype=torch.bfloat16)
+
+    packed = encoder()
+    if not isinstance(packed.layers[0], bert.PackedBertLayer):
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(bert, "packs", lambda linear: False)
+    plain = encoder()
+    assert isinstance(plain.layers[0], bert.BertLayer)
+    ids = [[101, 2129, 2146, 102], [101, *range(2000, 2040), 102], [101, 102]]
+    with torch.inference_mode():
+        cosines = (packed(ids) * plain(ids)).sum(dim=1)
+    assert cosines.min() > 0.999

@@ -11,6 +11,7 @@ from rag.fusion import (
     fused_score,
     min_max_fusion,
     probability,
+    proximities,
     proximity,
     reciprocal_rank_fusion,
     word_information,
@@ -36,6 +37,18 @@ def test_window_is_that_of_brute_force() -> None:
         text = rng.integers(0, 12, 200).astype(np.int32)
         best = max(sum(idf[t - 1] for t in terms if t in text[i : i + 31]) for i in range(len(text)))
         assert proximity(terms, idf, text)[1] == pytest.approx(best / idf.sum(), abs=1e-5)
+
+
+def test_texts_end_to_end_are_judged_as_each_alone() -> None:
+    rng = np.random.default_rng(1)
+    terms, idf = np.array([3, -1, 5, 7]), np.array([1.5, 0.0, 0.5, 1.0], np.float32)
+    texts = [rng.integers(0, 9, n).astype(np.int32) for n in (1, 40, 0, 3, 90, 2)]
+    texts += [np.array([3], np.int32), np.array([5], np.int32)]  # near each other only across the border
+    lengths = np.array([len(text) for text in texts])
+    pairs, window = proximities(terms, idf, np.concatenate(texts), lengths)
+    alone = [proximity(terms, idf, text) for text in texts]
+    assert list(zip(pairs, window, strict=True)) == [pytest.approx(found, abs=1e-6) for found in alone]
+    assert pairs[-1] == pairs[-2] == 0.0 and window[-2] == pytest.approx(0.5)
 
 
 def test_fused_score_by_hand_and_meaning_counts_less_the_more_the_words_tell() -> None:
