@@ -19,6 +19,8 @@ from ingest.types import Chunk, Document, Heading, Page
 
 CountTokens = Callable[[str], int]
 MAX_CONTEXT_CHARS = 240
+_TABLE_HEAD_CHARS = 400  # where the title of a statement is looked for
+_MAX_TOKEN_CHARS = 100  # WordPiece takes any word beyond as one unknown token: megabytes of digits are no passage
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _sentences(page: Page, left: int, right: int, count_tokens: CountTokens, lim
     found = []
     for start, end in sentence_spans(page.text[left:right]):
         start, end = start + left, end + left
-        tokens = count_tokens(page.text[start:end])
+        tokens = max(count_tokens(page.text[start:end]), (end - start) // _MAX_TOKEN_CHARS)
         if tokens <= limit:
             found.append(_Sentence(start, end, tokens))
         else:
@@ -85,21 +87,22 @@ def _split_long(text: str, start: int, end: int, tokens: int, count_tokens: Coun
         while b > a and text[b - 1].isspace():
             b -= 1
         if a < b:
-            parts += _split_long(text, a, b, count_tokens(text[a:b]), count_tokens, limit)
+            inside_tokens = max(count_tokens(text[a:b]), (b - a) // _MAX_TOKEN_CHARS)
+            parts += _split_long(text, a, b, inside_tokens, count_tokens, limit)
     return parts
 
 
 def _pack(sentences: Sequence[_Sentence], limit: int, overlap: int) -> list[tuple[int, int]]:
     """Greedy packing with overlap; a last chunk of less than a quarter joins the one before it."""
     bounds: list[tuple[int, int]] = []
+    before = list(itertools.accumulate((sentence.tokens for sentence in sentences), initial=0))
     first = 0
     while first < len(sentences):
         total, last = 0, first
         while last < len(sentences) and (last == first or total + sentences[last].tokens <= limit):
             total += sentences[last].tokens
             last += 1
-        rest = sum(sentence.tokens for sentence in sentences[last:])
-        if 0 < rest <= limit // 4:
+        if 0 < before[-1] - before[last] <= limit // 4:
             last = len(sentences)
         bounds.append((sentences[first].start, sentences[last - 1].end))
         if last >= len(sentences):
@@ -123,6 +126,7 @@ class _Sections:
         for heading in self._headings:
             self._by_page.setdefault(heading.page, []).append(heading)
         self._trails = self._open_headings()
+        self._tables: dict[int, tuple[str, str]] = {}  # page -> title of a table that stands above most of it
 
     def stretches(self, page: Page) -> list[tuple[int, int, int]]:
         """(start, end, start of the innermost heading) of the stretches of `page.text` between headings.
@@ -158,12 +162,19 @@ class _Sections:
         position = bisect.bisect_right(self._keys, (page.number, max(start, anchor))) - 1
         trail = self._trails[position][-2:] if position >= 0 else []
         parts = [self._title, *(_short(title) for title in trail)]
-        table, units = _table_title(page, start)
+        table, units = self._table_title(page, start)
         if table and all(_key(table) not in _key(part) for part in parts):
             parts.append(f"{table} {units}".strip())
         elif table and units and _key(table) in _key(parts[-1]):
             parts[-1] += f" {units}"
         return " > ".join(part for part in parts if part)[:MAX_CONTEXT_CHARS]
+
+    def _table_title(self, page: Page, start: int) -> tuple[str, str]:
+        if start < _TABLE_HEAD_CHARS:
+            return _table_title(page, start)
+        if page.number not in self._tables:  # the same for all that stands below: a file may be one long page
+            self._tables[page.number] = _table_title(page, start)
+        return self._tables[page.number]
 
 
 def document_label(document: Document) -> str:
@@ -186,7 +197,7 @@ def _key(text: str) -> str:
 
 def _table_title(page: Page, start: int) -> tuple[str, str]:
     """(title, units) of a statement that began above `start` on this page: a capital line among its first ones."""
-    lines = page.text[: min(start, 400)].split("\n")[:6]
+    lines = page.text[: min(start, _TABLE_HEAD_CHARS)].split("\n")[:6]
     for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
         letters = [c for c in line if c.isalpha()]
         if len(letters) >= 8 and len(line) <= 100 and line.upper() == line and line.lower() != line:

@@ -23,6 +23,7 @@ import numpy as np
 
 from core.errors import ModelError, UsageError
 from core.settings import EmbedderSettings
+from ingest.token_counts import token_counter
 from ingest.tokens import index_terms
 from ingest.types import Chunk
 
@@ -118,7 +119,7 @@ def _token_counter(model: str) -> Callable[[str], int]:
         raise cannot_load(model, error) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    return token_counter(tokenizer)
 
 
 class HashingEmbedder:

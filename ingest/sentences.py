@@ -96,7 +96,8 @@ def _is_break(text: str, start: int, end: int) -> bool:
     """Whether newlines at [start, end) of a wrapped file end a paragraph or a line that stands for itself."""
     if text.count("\n", start, end) > 1:
         return True
-    following = text[end : text.find("\n", end) if "\n" in text[end:] else len(text)]
+    stop = text.find("\n", end)  # no slice of what is left: each line would cost the length of the file
+    following = text[end : stop if stop >= 0 else len(text)]
     if not following.strip() or _ITEM.match(following):
         return True
     line_start = text.rfind("\n", 0, start) + 1

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from core.settings import IngestSettings
-from ingest.chunking import chunk_document
+from ingest.chunking import _pack, _Sentence, chunk_document
 from ingest.readers import read_document
 from ingest.sentences import sentence_spans
+from ingest.token_counts import token_counter
 from ingest.types import Chunk, Document, Heading, Page
 
 FILINGS = Path(__file__).parents[2].parent / "shared" / "data" / "financebench" / "pdfs"
@@ -194,3 +203,97 @@ def test_paragraphs_wrapped_at_a_width_are_not_cut_at_line_ends() -> None:
     found = [" ".join(text[a:b].split()) for a, b in sentence_spans(text)]
     assert found[0].startswith("The tenant") and found[0].endswith("consent of the landlord.")
     assert found[1:] == ["The landlord repairs.", "- roofs", "- walls"]
+
+
+# -- long files --------------------------------------------------------------------------------------------------------
+
+
+class CountingText(str):
+    """A text that notes how many characters are copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, place: object) -> str:
+        part = CountingText(super().__getitem__(place))  # type: ignore[index]
+        CountingText.copied += len(part)
+        return part
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_file_ten_times_as_long_costs_ten_times_the_copying(wrapped: bool) -> None:
+    """The cost of a line must not grow with what follows it: files of tens of megabytes are one page."""
+    paragraph = long_text(5, 3)
+    if wrapped:
+        paragraph = "\n".join(textwrap.wrap(paragraph, 70))
+
+    def copied(paragraphs: int) -> int:
+        text = CountingText("\n\n".join([paragraph] * paragraphs))
+        CountingText.copied = 0
+        document = Document("a.txt", "text/plain", "A", (Page(1, text),))
+        assert len(chunks_of(document)) >= paragraphs / 4
+        return CountingText.copied
+
+    assert copied(400) < 12 * copied(40)
+
+
+class CountingList(list[_Sentence]):
+    """A list that notes how many of its items were asked for."""
+
+    asked = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        part = super().__getitem__(place)
+        CountingList.asked += len(part) if isinstance(place, slice) else 1
+        return part
+
+
+def test_packing_looks_at_each_sentence_a_few_times() -> None:
+    sentences = CountingList(_Sentence(10 * i, 10 * i + 9, 20) for i in range(3000))
+    CountingList.asked = 0
+    assert len(_pack(sentences, 200, 60)) > 300
+    assert CountingList.asked <= 10 * len(sentences)
+
+
+def test_a_word_of_megabytes_is_cut() -> None:
+    """Tokenisers take a word beyond all measure for one unknown token; a passage of megabytes helps nobody."""
+    chunks = chunk_document(document_of("7" * 200_000), "d1", count_tokens=lambda text: 1, settings=SETTINGS)
+    assert "".join(chunk.text for chunk in chunks) == "7" * 200_000
+    assert max(len(chunk.text) for chunk in chunks) <= 100 * SETTINGS.chunk_tokens * 1.25 + 100
+
+
+PIECES = [
+    "the",
+    "rent",
+    "rents",
+    "[SEP]",
+    "[UNK]",
+    "un-known",
+    "xqzj",
+    "$5.00",
+    "é",
+    "\x01",
+    "中",
+    "_",
+    "#",
+    "A",
+    "\x0b",
+]
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["", " ", "\n"]))
+def test_tokens_counted_word_by_word_are_those_of_the_tokeniser(pieces: list[str], between: str) -> None:
+    whole, quick = tiny_wordpiece()
+    text = between.join(pieces)
+    assert quick(text) == len(whole.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=1)
+def tiny_wordpiece() -> tuple[Tokenizer, Callable[[str], int]]:
+    """BERT's tokeniser over letters, a few words and two-letter pieces."""
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    vocabulary = ["[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), "the", "rent", "##ab"]
+    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
+    tokenizer.add_special_tokens(["[UNK]", "[CLS]", "[SEP]"])
+    return tokenizer, token_counter(tokenizer)
