@@ -156,6 +156,9 @@ class ServerSettings(Piece):
     )
     login_hours: float = Field(12.0, gt=0, description="an unused login of the page ends after so long, hours")
     login_days: float = Field(30.0, gt=0, description="every login of the page ends after so long, days")
+    recheck_s: float = Field(
+        2.0, gt=0, description="a conversation or stream ends so long after its login, key or role was taken away, s"
+    )
     audit: Literal["changes", "all"] = Field(
         "changes",
         description="audit log: changes (logins, refusals, what alters documents or users) | all, reading too",

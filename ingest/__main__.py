@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     action.add_argument("--reembed", action="store_true", help="drop all vectors and embed again (another embedder)")
     parser.add_argument("--no-embed", action="store_true", help="make searchable by words only; embed in a later run")
     parser.add_argument("--retry", action="store_true", help="read again files that failed before and have not changed")
+    parser.add_argument("--ocr", choices=("auto", "off"), help="auto: read scanned pages by text recognition (default)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is going on, on stderr")
     return parser
 
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.paths and (options.list or options.remove or options.reembed):
         raise UsageError("PATH goes with none of --list, --remove, --reembed", remedy="Run two commands")
     settings = load_settings(options.home)
+    if options.ocr is not None:
+        settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"ocr": options.ocr})})
     if options.list:
         return _list(settings, options)
     if options.remove is not None:

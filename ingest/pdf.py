@@ -11,7 +11,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ from core.errors import DocumentError, NotFoundError
 from core.settings import IngestSettings
 from ingest.pdf_furniture import find_furniture
 from ingest.pdf_headings import OutlineEntry, TypedPage, body_size, find_headings
-from ingest.pdf_layout import Line, read_lines
+from ingest.pdf_layout import Line
+from ingest.pdf_reading import OCR_REMEDY, Reading, read_page, recognise_scans
 from ingest.pdf_text import JoinHyphen, PageText, compose
-from ingest.pdf_words import NO_WORDS, RawPage, Words, read_words
 from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, is_cut_short, open_page, open_pdf
 from ingest.titles import readable_file_name, sensible_title
 from ingest.types import Document, Heading, Page, PageProblem
@@ -35,26 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/pdf"
-OCR_REMEDY = "Add a text layer by OCR, for example `ocrmypdf in.pdf out.pdf`, and add the result"
-REDO_OCR_REMEDY = "Replace its text layer by OCR, for example `ocrmypdf --force-ocr in.pdf out.pdf`, and add the result"
-GARBLED_SHARE = 0.5  # of unreadable characters above which a page's text layer is called unusable
-
-
-@dataclass
-class _Reading:
-    """One page on its way: as extracted, or the reason why it could not be."""
-
-    raw: RawPage | None
-    lines: list[Line]
-    problem: PageProblem | None = None
-
-    @property
-    def words(self) -> Words:
-        return self.raw.words if self.raw else NO_WORDS
-
-    @property
-    def height(self) -> float:
-        return self.raw.sheet.height if self.raw else 0.0
 
 
 def read_pdf(
@@ -63,7 +43,8 @@ def read_pdf(
     """Read a PDF; `on_page(done, total)` is called after each page.
 
     Raises DocumentError: encrypted, corrupt, without pages, more than `settings.max_pages`, or without any text. A page
-    that fails is reported in `Document.problems` and is empty in `Document.pages`. Not covered: OCR, text in images.
+    that fails is reported in `Document.problems` and is empty in `Document.pages`. Scanned pages are read by text
+    recognition (ingest/ocr.py) as `settings.ocr` has it. Not covered: text in pictures on pages that have a text layer.
     """
     with open_pdf(path, name=name) as pdf:
         with PDFIUM_LOCK:
@@ -80,13 +61,15 @@ def read_pdf(
                 f"{name} has {total:,} pages, more than the {settings.max_pages:,} allowed",
                 remedy="Split it, or raise the setting ingest.max_pages",
             )
-        readings, labels = [], []
+        readings, labels, scans = [], [], 0
         for index in range(total):
-            readings.append(_read_page(pdf, index, has_forms))
+            readings.append(read_page(pdf, index, has_forms))
+            scans += readings[-1].is_scan
             with PDFIUM_LOCK:
                 labels.append(_clean(pdf.get_page_label(index)))
             if on_page is not None:
-                on_page(index + 1, total)
+                on_page(index + 1 - scans, total)
+        recognised = recognise_scans(pdf, readings, settings=settings, on_page=on_page)
         outline = _place_outline(outline, readings)
     cut_short = is_cut_short(path)
     _refuse_without_text(readings, name, cut_short)
@@ -103,6 +86,8 @@ def read_pdf(
         typed.append(typed_page)
     headings = find_headings(typed, outline)
     metadata = _metadata(information)
+    if recognised:
+        metadata["recognised_pages"] = recognised
     problems = [reading.problem for reading in readings if reading.problem]
     if cut_short:
         problems.append(
@@ -136,47 +121,20 @@ def render_page(path: Path, page: int, *, scale: float = 1.5) -> Image.Image:
             raise DocumentError(f"page {page} of {path.name} cannot be drawn: {error}", remedy=REPAIR_REMEDY) from error
 
 
-def _read_page(pdf: pypdfium2.PdfDocument, index: int, has_forms: bool) -> _Reading:
-    try:
-        with open_page(pdf, index) as page:
-            flattened = has_forms and page.flatten() == pdfium_c.FLATTEN_SUCCESS
-            raw = None if flattened else read_words(page)
-        if raw is None:  # what is filled into form fields is text of the page once it has been loaded again
-            with open_page(pdf, index) as page:
-                raw = read_words(page)
-        lines = read_lines(raw.words)
-    except (pypdfium2.PdfiumError, ValueError, ArithmeticError, IndexError, MemoryError) as error:
-        log.debug("page %d failed", index + 1, exc_info=True)
-        return _Reading(None, [], PageProblem(index + 1, f"the page cannot be read: {error}", REPAIR_REMEDY))
-    problem = None
-    if not len(raw.words) and raw.has_image:
-        problem = PageProblem(index + 1, "the page is a scan without a text layer", OCR_REMEDY)
-    elif len(raw.words) and (raw.unmapped >= GARBLED_SHARE or _garbled(raw) >= GARBLED_SHARE):
-        problem = PageProblem(index + 1, "the text layer is unreadable: its fonts name no characters", REDO_OCR_REMEDY)
-    return _Reading(raw, lines, problem)
-
-
-def _garbled(raw: RawPage) -> float:
-    """Share of replacement, private-use and unassigned characters."""
-    text = "".join(raw.words.texts)
-    bad = sum(1 for c in text if c == "\ufffd" or "\ue000" <= c <= "\uf8ff")
-    return bad / max(len(text), 1)
-
-
-def _refuse_without_text(readings: list[_Reading], name: str, cut_short: bool) -> None:
+def _refuse_without_text(readings: list[Reading], name: str, cut_short: bool) -> None:
     if any(reading.raw is not None and len(reading.raw.words) for reading in readings):
         return
     problems = [reading.problem for reading in readings if reading.problem]
     if cut_short:
         raise DocumentError(f"{name} is truncated: no text could be recovered from what is left", remedy=REPAIR_REMEDY)
-    if any(problem.remedy == OCR_REMEDY for problem in problems):
+    if any(reading.is_scan for reading in readings):
         raise DocumentError(f"{name} is a scan: its {len(readings)} pages hold images, no text", remedy=OCR_REMEDY)
     if problems:
         raise DocumentError(f"{name} cannot be read: {problems[0].reason}", remedy=REPAIR_REMEDY)
     raise DocumentError(f"{name} holds no text on any of its {len(readings)} pages", remedy=OCR_REMEDY)
 
 
-def _compose_page(number: int, label: str, reading: _Reading, join_hyphen: JoinHyphen) -> tuple[Page, TypedPage]:
+def _compose_page(number: int, label: str, reading: Reading, join_hyphen: JoinHyphen) -> tuple[Page, TypedPage]:
     if reading.raw is None:
         return Page(number, "", label=label), TypedPage((), (), (), 0.0)
     raw, sheet = reading.raw, reading.raw.sheet
@@ -203,7 +161,7 @@ def _merged(lines: list[Line]) -> Line:
     )
 
 
-def _hyphen_judge(readings: list[_Reading]) -> JoinHyphen:
+def _hyphen_judge(readings: list[Reading]) -> JoinHyphen:
     """Whether a word broken at a hyphen is one word: asks the words that the document writes elsewhere."""
     known: Counter[str] = Counter()
     for reading in readings:
@@ -257,7 +215,7 @@ def _outline(pdf: pypdfium2.PdfDocument) -> list[OutlineEntry]:
     return entries
 
 
-def _place_outline(outline: list[OutlineEntry], readings: list[_Reading]) -> list[OutlineEntry]:
+def _place_outline(outline: list[OutlineEntry], readings: list[Reading]) -> list[OutlineEntry]:
     """Targets from user space to points from the top of the page as shown."""
     placed = []
     for entry in outline:

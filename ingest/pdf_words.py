@@ -142,7 +142,7 @@ def _words(textpage: pypdfium2.PdfTextPage, sheet: Sheet) -> tuple[Words, float]
     if ((codes == _SOFT_HYPHEN) | ((codes >= 0xFB00) & (codes <= 0xFB06)) | (codes == 0x132) | (codes == 0x133)).any():
         texts = [_mend(word) for word in texts]
     glued |= _small_capitals(texts, boxes, turns)
-    run_starts = _run_starts(boxes, turns, glued)
+    run_starts = find_runs(boxes, turns, glued)
     sizes, bold = _fonts(textpage, starts, stops, run_starts, texts)
     boxes = _mend_heights(boxes, turns, run_starts, sizes)
     sample = starts[:: max(1, len(starts) // 40)]
@@ -196,7 +196,7 @@ def upright_boxes(boxes: np.ndarray, turns: np.ndarray) -> np.ndarray:
     return out
 
 
-def _run_starts(boxes: np.ndarray, turns: np.ndarray, glued: np.ndarray) -> np.ndarray:
+def find_runs(boxes: np.ndarray, turns: np.ndarray, glued: np.ndarray) -> np.ndarray:
     """First words of runs: a run ends where the line, the direction or the closeness of words ends."""
     x0, top, x1, bottom = upright_boxes(boxes, turns).T
     height = np.maximum(bottom - top, 0.1)
