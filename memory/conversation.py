@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from core.errors import NotFoundError, StoreError
 from memory.evidence import details, with_evidence
 from memory.facts import asks_about_conversation, meant, stated_fact
-from memory.follow_up import READ_TURNS, Understood, understand
+from memory.follow_up import READ_TURNS, understand
+from memory.fragments import narrowed
 from memory.packing import pack_history
-from memory.types import DialogueAnswer, Memory, Said, SessionInfo, Turn
+from memory.types import DialogueAnswer, Memory, Said, SessionInfo, Turn, Understood
 from rag.answer import AnswerEngine
 from rag.types import Answer, AnswerEvent, Hit
 from rag.wordings import Wording, with_wordings
@@ -108,7 +109,8 @@ class Conversation:
         for said in self.dialogue.store.facts(session_id=self.session_id, limit=20):
             what = meant(said.text)
             if what and (query := narrowed(found.query, what, only_if_named=True)) != found.query:
-                return replace(found, query=query, because=(*found.because, said.text))
+                others = tuple(replace(w, text=narrowed(w.text, what, only_if_named=True)) for w in found.others)
+                return replace(found, query=query, because=(*found.because, said.text), others=others)
         return found
 
 
@@ -147,9 +149,6 @@ class OpenTurn:
         if understood is not None and understood.strip():
             self.fact = None
             query = Understood(question, understood.strip(), "alone")
-        elif self.fact is not None and (what := meant(self.fact)) and self.recent:
-            asked = self.recent[-1].understood
-            query = Understood(question, narrowed(asked, what), "fragment", (asked,))
         else:
             query = self.talk._understand(question, self.recent)
         self.understood = query
@@ -158,7 +157,11 @@ class OpenTurn:
     def engine(self) -> AnswerEngine:
         """The shared engine, with the latest turns' evidence among its candidates."""
         dialogue = self.talk.dialogue
-        return with_wordings(with_evidence(dialogue.engine, self.recent, dialogue.settings.carried), self.wordings)
+        engine = with_evidence(dialogue.engine, self.recent, dialogue.settings.carried)
+        query = self.understood
+        # Other readings of what was heard are readings of the question as asked, not of what it was understood as.
+        misheard = self.wordings if query is None or not query.changed else ()
+        return with_wordings(engine, misheard or _readings(query))
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Hits for the question as it is understood, as AnswerEngine.search returns them."""
@@ -229,6 +232,13 @@ class OpenTurn:
                 log.error("a turn was answered but not stored: %s", error)  # the answer is still worth showing
                 return
         dialogue.remember_soon()
+
+
+def _readings(query: Understood | None) -> tuple[Wording, ...]:
+    """What a follow-up may mean, likeliest first; empty if there is but one thing."""
+    if query is None or not query.others:
+        return ()
+    return (Wording(query.query, 1.0 - sum(other.weight for other in query.others)), *query.others)
 
 
 class Reply(OpenTurn, Iterator[AnswerEvent]):
@@ -319,17 +329,3 @@ def _told(recalled: Sequence[Memory]) -> str:
     holding = [m for m in own if m.kind == "fact" and not m.superseded_at]
     best = next((m for m in (*holding, *own) if m.score >= FROM_MEMORY), None)
     return f"You said on {best.said_at[:10]}: “{best.text.strip()}”" if best is not None else ""
-
-
-def narrowed(query: str, what: str, *, only_if_named: bool = False) -> str:
-    """The query about `what` ("2022 lease"): put in for its last word, else added at the end."""
-    if what.lower() in query.lower():
-        return query
-    head = what.split()[-1].strip(".,!?")
-    named = re.search(rf"\b{re.escape(head)}\b", query, re.I)
-    if named is not None:
-        before = query[: named.start()].rstrip()
-        if only_if_named and re.search(r"(?:\d|[A-Z]\w+)$", before):
-            return query  # the question names its own: "the 2019 lease"
-        return query[: named.start()] + what + query[named.end() :]
-    return query if only_if_named else f"{query.rstrip(' ?.!')} ({what})?"

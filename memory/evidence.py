@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.errors import NotFoundError
-from memory.follow_up import Understood
-from memory.types import Turn
+from memory.types import Turn, Understood
 from rag.answer import AnswerEngine
 from rag.output import citation_to_json
 from rag.retriever import HybridRetriever

@@ -51,6 +51,9 @@ _ABOUT_MEMORY = re.compile(
     r"|\bwhat(?:'s| is) my name\b",
     re.I,
 )
+_ARTICLE = re.compile(r"^(?:the|a|an|my|our)\s+", re.I)
+_VERB = re.compile(r"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|i|we|you)\b", re.I)
+_DENIED = re.compile(r"^(?:no|nope|sorry|wait|wrong|actually)[,.!:]?\s+(?:not\s+[^,]{2,40},\s*)?(?P<what>.+)$", re.I)
 _SINGLE_VALUED = frozenset(["live", "work", "prefer", "moved", "rent", "speak", "study"])
 
 
@@ -83,7 +86,24 @@ def stated_fact(text: str) -> Said | None:
 def meant(fact: Said | str) -> str:
     """What "I mean ..." names: "2022 lease"; empty for other facts."""
     match = _MEANT.match(fact if isinstance(fact, str) else fact.text)
-    return re.sub(r"^(?:the|a|an|my|our)\s+", "", match["what"], flags=re.I) if match else ""
+    return _ARTICLE.sub("", match["what"]) if match else ""
+
+
+def correction(text: str) -> tuple[str, str] | None:
+    """(what is meant, instead of what) of "no, I meant 2021", "not 2020 but 2019", "no, the tenant"; else None."""
+    plain = " ".join(text.split()).rstrip(" .!?")
+    lead = _LEAD.match(plain)
+    bare = plain[lead.end() :] if lead else plain
+    if match := _MEANT.match(bare):
+        what = re.split(r"[,;]?\s+(?:and\s+)?not\s+|\s+instead of\s+|\s+rather than\s+", match["what"], maxsplit=1)
+        old = re.match(r"not\s+(?:the\s+)?(.{2,40}?),?\s+but\s", bare, re.I)
+        return _ARTICLE.sub("", what[0]), (old[1] if old else "")
+    denied = re.match(
+        r"^(?:no|nope|sorry|wait|wrong|actually)[,.!:]?\s+(?:not\s+[^,]{2,40},\s*)?(?P<what>.+)$", plain, re.I
+    )
+    if denied and len(denied["what"].split()) <= 5 and not _ASKS.match(denied["what"]) and not _VERB.search(plain):
+        return _ARTICLE.sub("", denied["what"]), ""
+    return None
 
 
 def asks_about_conversation(text: str) -> bool:

@@ -3,11 +3,12 @@
     understand("And the year before?", [("What were Nike's net sales in 2021?", "They were $44.5 billion [1].")]).query
     # "What were Nike's net sales in 2020?"
 
-Five kinds: a fragment put into the question before it ("what about Adidas?", "and in 2019?", "the second one"); a bare
-question word about the answer before it ("why is that?"); a pronoun, replaced by what it stands for; a question that
-names nothing of its own, completed by what the talk is about; and one that stands for itself, left alone. What a
-pronoun stands for is decided by a logistic regression over a dozen features of form, place and recency (memory/
-referents.py), fitted on CANARD's rewrites. English; questions in other languages pass unchanged.
+Five kinds: a fragment or correction put into the question before it ("what about Adidas?", "no, I meant 2021", "the
+second one": memory/fragments.py); a bare question word about the answer before it ("why is that?"); a pronoun, replaced
+by what it stands for, and a question that says nothing by itself, completed (memory/completion.py); and one that stands
+for itself, left alone. What a pronoun stands for is decided by a logistic regression over a dozen features of form,
+place and recency (memory/referents.py), fitted on CANARD's rewrites. Where that is uncertain, all that may be meant is
+searched. English; questions in other languages pass unchanged.
 """
 
 from __future__ import annotations
@@ -15,60 +16,23 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 from core.errors import ModelError
 from ingest.tokens import STOP_WORDS, query_terms
-from memory.mentions import Mention, mentions, years
-from memory.referents import Referent, referents
+from memory.completion import complete
+from memory.facts import correction
+from memory.fragments import VERB, asks_shortly, compared_with, fragment_of, in_place, narrowed
+from memory.mentions import years
+from memory.types import Understood
 from rag.prompts import harmless
 from rag.types import TextGenerator
+from rag.wordings import Wording
 
 log = logging.getLogger(__name__)
 
-FollowUpKind = Literal["alone", "fragment", "reason", "pronoun", "incomplete", "model"]
 READ_TURNS = 6  # earlier turns that are read
-# Low thresholds: for the search a wrong name beside the right words costs less than a missing name. Chosen by the F2 of
-# the words put in, on SQuAD train's follow-ups and the half of CANARD that fits memory/referents.py.
-SURE = 0.08  # probability from which a name is put in for a pronoun
-ADD = 0.2  # probability from which a name completes a question that has no pronoun
-SECOND = 0.25  # probability from which a second name is added
 
-
-@dataclass(frozen=True)
-class Understood:
-    """A question as it is searched for."""
-
-    question: str  # as asked
-    query: str  # self-contained
-    kind: FollowUpKind
-    because: tuple[str, ...] = ()  # what was taken from earlier turns
-
-    @property
-    def changed(self) -> bool:
-        return self.query != self.question
-
-
-_PRONOUN = re.compile(
-    r"\b(?P<possessive>his|their|its|her(?=\s+[a-z])|theirs)\b"
-    r"|\b(?P<plain>he|she|him|they|them|it|himself|herself|themselves|itself|her)\b"
-    r"|\b(?P<pointing>this|that|these|those)\b(?!\s+(?:is|was|were|are)\s+(?:the|a|an)\b)",
-    re.I,
-)
-_EXPLETIVE = re.compile(  # "is it true that", "how long does it take to", "was it possible for"
-    r"\b(?:is|was|does|did|will|would|can) it (?:true|possible|likely|necessary|mean|take|matter|cost|rain|legal"
-    r"|important)\b"
-    r"|\bwhat time is it\b",
-    re.I,
-)
-_FRAGMENT = re.compile(
-    r"^\s*(?:(?:and|but|or|so|ok(?:ay)?|then)[,\s]+)*(?:(?:what|how)\s+about|(?:and|or|also|same)(?:\s+for)?)\s+(?P<rest>.+?)[\s?.!]*$",
-    re.I,
-)
-_BARE_TIME = re.compile(
-    r"^\s*(?:and\s+|but\s+)?(?P<rest>(?:in|for|during|of|by)?\s*(?:fy|fiscal\s*)?(?:1[5-9]|20)\d\d)[\s?.!]*$", re.I
-)
 _YEAR_BEFORE = re.compile(
     r"\b(?:(?:the\s+)?(?:year|one)\s+(?P<b>before|prior|earlier|previously)|(?:the\s+)?(?P<p>previous|prior|preceding)\s+(?:fiscal\s+)?year"
     r"|(?:the\s+)?year\s+(?P<a>after|later)|(?:the\s+)?(?P<n>next|following)\s+(?:fiscal\s+)?year"
@@ -89,18 +53,12 @@ _BARE_WORD = re.compile(
     r"(?:\s+(?:be|so|happen|happened|case|the case|true|do that|do it|do this))?[\s?.!]*$",
     re.I,
 )
-_ELSE = re.compile(r"\b(?:else|other|another|more|besides|aside from)\b", re.I)
-_FILLER = re.compile(r"^(?:(?:and|but|so|ok(?:ay)?|then|well|also|thanks?(?: you)?)[,\s]+)+", re.I)
 _COURTESY = re.compile(
     r"^\W*(?:(?:thanks?|thank you|thx|cheers|hello|hi|hey|bye|goodbye|ok|okay|great|good|nice|perfect|yes|no|cool|very"
     r"|much|so|a lot|got it|i see)\W*)+$",
     re.I,
 )
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|been|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)\b", re.I
-)
-_KNOWN_VERB_START = re.compile(r"^(?:who|what|when|where|why|which|how|whose|whom)\b", re.I)
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 _PLACES = {
     "first": 0,
@@ -137,18 +95,34 @@ def understand(
         rewritten = _by_model(text, turns, generator)
         if rewritten:
             return Understood(question, rewritten, "model", by_rules.because)
-    return Understood(question, by_rules.query if by_rules.query != text else question, by_rules.kind, by_rules.because)
+    return replace(by_rules, question=question, query=by_rules.query if by_rules.query != text else question)
 
 
 def _by_rules(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood:
     if turns:
-        for rule in (_year_shift, _ordinal, _bare_word, _fragment):
+        for rule in (_correction, _year_shift, _ordinal, _bare_word, _fragment):
             if (found := rule(text, turns, topics)) is not None:
                 return found
-    return _resolve(text, turns, topics)
+    return complete(text, turns, topics)
 
 
-# -- a fragment, put into the question before it -------------------------------------------------------------------
+def _correction(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood | None:
+    """ "No, I meant 2021": put into the question before it."""
+    found = correction(text)
+    if found is None:
+        return None
+    asked = [question for question, _ in turns]
+    query = corrected(asked, found[0], instead_of=found[1])
+    return Understood(text, query, "fragment", (asked[-1],))
+
+
+def corrected(asked: Sequence[str], what: str, *, instead_of: str = "") -> str:
+    """The last question about `what` ("2022 lease"), put in for its last word or its like."""
+    query = narrowed(asked[-1], what, only_if_named=True) if not instead_of else asked[-1]
+    return query if query != asked[-1] else in_place(what, asked, instead_of=instead_of)[0]
+
+
+# -- years, lists, reasons -----------------------------------------------------------------------------------------
 
 
 def _year_shift(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood | None:
@@ -166,9 +140,9 @@ def _year_shift(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[st
     base = max(known) if later else min(known)
     year = str(int(base) + shift)
     content = _content(rest)
-    if content and (_VERB.search(rest) or len(content) > 2):  # a question of its own that only borrows the year
+    if content and (VERB.search(rest) or len(content) > 2):  # a question of its own that only borrows the year
         whole = text[: match.start()] + f"{_preposition(text[: match.start()])}{year}" + text[match.end() :]
-        inner = _resolve(" ".join(whole.split()), turns, topics)
+        inner = complete(" ".join(whole.split()), turns, topics)
         return Understood(text, inner.query, "fragment", (base, *inner.because))
     return Understood(text, _with_year(asked, base, year), "fragment", (base, asked))
 
@@ -205,7 +179,7 @@ def _ordinal(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str])
     rest = _content(text[: match.start()] + " " + text[match.end() :])
     if rest:
         query = text[: match.start()] + item + (text[match.end() :] if match["n"] else "?")
-        inner = _resolve(" ".join(query.split()), turns, topics)
+        inner = complete(" ".join(query.split()), turns, topics)
         return Understood(text, inner.query, "fragment", (item, *inner.because))
     return Understood(text, f"{asked.rstrip(' ?.!')}: {item}?", "fragment", (item, asked))
 
@@ -248,103 +222,18 @@ def _first_sentence(answer: str, limit: int = 240) -> str:
 
 
 def _fragment(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood | None:
-    """ "what about Adidas?", "and in 2019?": takes the place of its like in the question before."""
-    match = _BARE_TIME.match(text) or _FRAGMENT.match(text)
-    if match is None:
+    """ "what about Adidas?", "under which rules?": put into the question before."""
+    asked = [question for question, _ in turns]
+    if whole := asks_shortly(text, asked[-1]) or compared_with(text, asked[-1]):
+        return Understood(text, whole, "fragment", (asked[-1],))
+    rest = fragment_of(text)
+    if not rest:
         return None
-    rest = match["rest"].strip()
-    if _KNOWN_VERB_START.match(rest) or _VERB.search(rest) or len(rest.split()) > 8:
-        return None  # "and when did it end?" has a question of its own
-    if _PRONOUN.search(rest):
-        rest = _resolve(rest, turns, topics).query
-    asked = turns[-1][0]
-    new_years = years(rest)
-    if new_years and (old := years(asked)):
-        bare = re.sub(rf"^(?:in|for|during|of|by)\s+|\b(?:fy|fiscal)\s*|{new_years[0]}", " ", rest, flags=re.I).strip()
-        query = asked.replace(old[-1], new_years[0])
-        return Understood(text, query if not bare else f"{query.rstrip(' ?')} {bare}?", "fragment", (asked,))
-    if new_years:
-        return Understood(text, f"{asked.rstrip(' ?.!')} in {new_years[0]}?", "fragment", (asked,))
-    old_mention = _like(rest, asked)
-    if old_mention is not None:
-        query = asked[: old_mention.start] + _without_article(rest) + asked[old_mention.end :]
-        return Understood(text, query, "fragment", (asked,))
-    return Understood(text, f"{asked.rstrip(' ?.!')}: {rest}?", "fragment", (asked,))
-
-
-def _without_article(text: str) -> str:
-    return re.sub(r"^(?:the|a|an|in|for|of|with|at|on)\s+", "", text, flags=re.I)
-
-
-def _like(rest: str, asked: str) -> Mention | None:
-    """What in the earlier question the fragment takes the place of: the last mention of its kind."""
-    own = mentions("about " + rest)
-    kind = own[0].kind if own else "phrase"
-    if kind == "phrase":
-        return None  # whose place "the landlord" takes is beyond its form: it is added instead
-    same = [m for m in mentions(asked) if m.kind == kind or (kind in ("name", "title") and m.kind in ("name", "title"))]
-    return same[-1] if same else None
-
-
-# -- pronouns, and questions that name nothing --------------------------------------------------------------------
-
-
-def _resolve(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood:
-    expletive = _EXPLETIVE.search(text)
-    found = [
-        m for m in _PRONOUN.finditer(text) if expletive is None or not expletive.start() <= m.start() < expletive.end()
-    ]
-    # "this"/"that" as a conjunction or with words that name something after it say nothing about earlier turns
-    pronouns = [m for m in found if m["pointing"] is None or _points_back(text, m)]
-    own_names = [m for m in mentions(text) if m.kind in ("name", "title")]
-    if not pronouns and own_names:
-        return Understood(text, text, "alone")
-    ranked = referents(text, turns, topics, pronoun=pronouns[0][0].lower() if pronouns else "")
-    ranked = [r for r in ranked if r.text.lower() not in text.lower() and (pronouns or r.named)]
-    if not ranked:
-        return Understood(text, text, "alone")
-    if pronouns and ranked[0].probability >= SURE:
-        return _put_in(text, pronouns, ranked)
-    elliptic = bool(_ELSE.search(text)) or len(query_terms(text)) <= 4 or bool(_FILLER.match(text))
-    best = ranked[0]
-    if best.probability >= (SURE if elliptic else ADD):
-        added = [best.text] + [r.text for r in ranked[1:2] if r.probability >= SECOND]
-        query = f"{_FILLER.sub('', text).rstrip(' ?.!')} ({', '.join(added)})?"
-        return Understood(text, query[0].upper() + query[1:], "pronoun" if pronouns else "incomplete", tuple(added))
-    return Understood(text, text, "alone")
-
-
-def _points_back(text: str, match: re.Match[str]) -> bool:
-    if match[0].lower() == "that" and re.search(
-        r"\b(?:say|said|think|know|show|state|so|true|fact|claim)\s*$", text[: match.start()]
-    ):
-        return False
-    if match[0].lower() == "that" and re.search(r"[a-z]{4,}\s*$", text[: match.start()]):  # "the band that played"
-        return bool(re.match(r"[\s?.!]*$", text[match.end() :]))
-    return True
-
-
-def _put_in(text: str, pronouns: Sequence[re.Match[str]], ranked: Sequence[Referent]) -> Understood:
-    first, best = pronouns[0], ranked[0].text
-    spoken = best if best[0].isupper() or best[0].isdigit() else f"the {best}"
-    if first["pointing"]:
-        after = text[first.end() :]
-        noun = re.match(r"\s+[a-z]{3,}", after)
-        if noun and noun[0].strip() not in STOP_WORDS and not re.match(r"\s+\w+(?:ed|en)\b", after):
-            query = f"{text.rstrip(' ?.!')} ({best})?"  # "that album": the noun stays, the name tells which
-        else:
-            query = text[: first.start()] + spoken + after
-    elif first["possessive"]:
-        query = text[: first.start()] + spoken + ("'" if spoken.endswith("s") else "'s") + text[first.end() :]
-    else:
-        query = text[: first.start()] + spoken + text[first.end() :]
-    added = [best]
-    extra = [r.text for r in ranked[1:2] if r.probability >= SECOND and r.text.lower() not in best.lower()]
-    if extra:
-        query = f"{query.rstrip(' ?.!')} ({extra[0]})?"
-        added += extra
-    query = _FILLER.sub("", query)
-    return Understood(text, query[0].upper() + query[1:], "pronoun", tuple(added))
+    if (own := complete(rest, turns, topics)).kind == "pronoun":
+        rest = own.query.rstrip("?")
+    query, *others = in_place(rest, asked)
+    share = 0.5 / max(1, len(others))  # the likeliest is as likely as all the others
+    return Understood(text, query, "fragment", (asked[-1],), tuple(Wording(other, share) for other in others[:2]))
 
 
 # -- by a chat model ----------------------------------------------------------------------------------------------

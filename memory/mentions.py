@@ -24,7 +24,7 @@ class Mention:
     end: int
 
 
-_CAPITAL = r"(?:[A-Z][\w’'&.-]*[\w’']|[A-Z])"
+_CAPITAL = r"(?:(?:Mr|Mrs|Ms|Dr|Prof|St)\.|[A-Z][\w’'&.-]*[\w’']|[A-Z]\.(?=\s[A-Z])|[A-Z])"
 _LINK = r"(?:of(?: the)?|the|and the|and|de|del|la|le|van(?: der)?|von|for(?: the)?|in the|&|'s)"
 _NAME = re.compile(rf"(?<![\w’'&-]){_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL}|\d{{1,4}}(?!\w)))*")
 _YEAR = re.compile(r"\b(?:FY|fiscal(?: year)? )?((?:1[5-9]|20)\d\d)\b")
@@ -34,7 +34,11 @@ _DETERMINED = re.compile(
     r"\b(?:the|a|an|his|her|their|its|our|my|your|this|that|these|those|any|some|each)\s+"
     r"((?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
 )
-_BARE = re.compile(r"\b((?:[a-z][a-z-]{2,}\s+){0,2}[a-z][a-z-]{2,})\b")
+_SUBJECT = re.compile(  # "What was [net income in] ...", "Where are [disputes settled]"
+    r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Ww]hat|[Ww]ho|[Ww]hen|[Ww]here|[Ww]hy|[Ww]hich|[Hh]ow(?:\s+[a-z]+)?)\s+"
+    r"(?:is|are|was|were|does|do|did|has|have|had|can|could|will|would|should|must|may)\s+"
+    r"(?P<words>(?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
+)
 # Words at the beginning of a sentence that are capitalised only because they stand there.
 _OPENERS = STOP_WORDS | frozenset(
     [
@@ -132,7 +136,7 @@ _OPENERS = STOP_WORDS | frozenset(
         "five",
     ]
 )
-_WEAK = STOP_WORDS | frozenset(
+WEAK = STOP_WORDS | frozenset(
     [
         "happen",
         "happened",
@@ -202,6 +206,23 @@ _WEAK = STOP_WORDS | frozenset(
         "there",
         "aspects",
         "article",
+        "mean",
+        "means",
+        "work",
+        "works",
+        "say",
+        "apply",
+        "applies",
+        "include",
+        "includes",
+        "contain",
+        "contains",
+        "require",
+        "requires",
+        "need",
+        "needs",
+        "mention",
+        "describe",
     ]
 )
 
@@ -231,6 +252,15 @@ def mentions(text: str) -> list[Mention]:
     return result
 
 
+def subject(question: str) -> Mention | None:
+    """What a question is about where it has no article: "net income" of "What was net income in 2021?"."""
+    match = _SUBJECT.match(question)
+    kept = _noun_words(match["words"].split()) if match else ""
+    if match is None or not kept or not match["words"].startswith(kept):
+        return None
+    return Mention(kept, "phrase", match.start("words"), match.start("words") + len(kept))
+
+
 def names(text: str) -> list[str]:
     """Names and titles of a text, each once."""
     return list(dict.fromkeys(m.text for m in mentions(text) if m.kind in ("name", "title")))
@@ -243,9 +273,13 @@ def years(text: str) -> list[str]:
 def looks_like_person(name: str) -> bool:
     """Two or three capitalised words without an article, a link or an organisation's word."""
     words = name.split()
-    if not 1 < len(words) < 4 or any(not word[0].isupper() or not word.replace(".", "").isalpha() for word in words):
+    titled = words[0] in ("Mr.", "Mrs.", "Ms.", "Dr.", "Prof.")
+    words = [word for word in words[titled:] if not re.fullmatch(r"[A-Z]\.|II|III|IV|Jr\.?|Sr\.?", word)]
+    if not (1 - titled) < len(words) + (len(words) < len(name.split()) - titled) < 4:
         return False
-    return not _ORGANISATION.search(name)
+    if any(not word[0].isupper() or not word.replace(".", "").isalpha() for word in words):
+        return False
+    return not _ORGANISATION.search(name) and not _ROLE.search(name)
 
 
 def looks_plural(name: str) -> bool:
@@ -257,6 +291,11 @@ _ORGANISATION = re.compile(
     r"\b(?:Inc|Corp|Company|University|College|School|Party|Council|Church|Records|Group|Band|Club|League|States|City|"
     r"River|War|Act|Street|Award|Awards|Festival|Island|Museum|Army|Court|Institute|Society|Association|County|Court|"
     r"Album|Series|Show|Music|Channel|Network|Bowl|Cup|Prize|House|Empire|Kingdom|Republic|Union|Agreement|Lease)\b"
+)
+
+
+_ROLE = re.compile(
+    r"\b(?:President|Chair(?:man|woman|person)?|Chief|Executive|Officer|Director|Manager|Secretary|Board|Vice)\b"
 )
 
 
@@ -287,6 +326,6 @@ def _noun_words(words: list[str]) -> str:
         if word in STOP_WORDS or (kept and re.search(r"(?:ed|ing|ly)$", word)):
             break
         kept.append(word)
-    while kept and kept[-1] in _WEAK:
+    while kept and kept[-1] in WEAK:
         kept.pop()
-    return " ".join(kept) if kept and any(word not in _WEAK for word in kept) else ""
+    return " ".join(kept) if kept and any(word not in WEAK for word in kept) else ""

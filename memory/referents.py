@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.tokens import index_terms, query_terms
-from memory.mentions import Mention, looks_like_person, looks_plural, mentions, opens_sentence
+from memory.mentions import Mention, looks_like_person, looks_plural, mentions, opens_sentence, subject
 
 FEATURES = (
     "bias", "name", "title", "phrase", "year", "topic", "asked", "first_of_question", "answered", "age", "latest",
@@ -56,6 +56,9 @@ WEIGHTS: dict[str, float] = {
     "elliptic_topic": 0.309,
 }
 
+JUST_ASKED = 2.0  # log-odds of a noun phrase of the last question for "it", "they", "that"; half beside a name
+_IT = frozenset(["it", "its", "itself"])
+_HONORIFIC = re.compile(r"^(?:Mr|Mrs|Ms|Dr|Prof)\.\s+")
 _HE = frozenset(["he", "she", "him", "his", "her", "himself", "herself"])
 _THEY = frozenset(["they", "them", "their", "theirs", "themselves", "these", "those"])
 
@@ -82,7 +85,8 @@ class _Entry:
     in_last_answer: bool = False
     first: bool = False
     articled: bool = False  # "the Red Cross": no person
-    named_for_who: bool = False  # in the answer to "who ...?"
+    named_for_who: bool = False  # the first person in the answer to "who ...?"
+    relation: bool = False  # "the price of ...": the price is asked about, what follows "of" is talked about
 
 
 def referents(
@@ -108,7 +112,16 @@ def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
         if _person(entry):
             return 1.5 if entry.named_for_who else 0.0
         return -2.0 if any(_person(other) for other in entries) else 0.0
-    return -2.0 if _person(entry) and pronoun in ("it", "its", "itself") else 0.0
+    if pronoun in _IT and _person(entry):
+        return -2.0
+    # People talk of what they have just asked about: "How much is the deposit? When is it returned?" CANARD, where
+    # nearly every question is about a person or a band, cannot tell.
+    if pronoun and entry.kind == "phrase" and entry.in_last_query:
+        if pronoun in _IT and looks_plural(entry.text):
+            return -1.0
+        named = any(other.kind != "phrase" and other.in_last_query for other in entries)
+        return 0.0 if entry.relation else JUST_ASKED / 2 if named else JUST_ASKED
+    return 0.0
 
 
 def _person(entry: _Entry) -> bool:
@@ -126,8 +139,11 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
         return not (single and mention.text.lower() in lower_case and opens_sentence(text, mention.start))
 
     def note(mention: Mention, ago: int) -> _Entry:
-        key = frozenset(index_terms(mention.text))
+        key = frozenset(index_terms(_HONORIFIC.sub("", mention.text)))
         for entry in entries:
+            if entry.topic and mention.kind == "phrase" and key and key < entry.key:
+                entry.text = mention.text  # "the lease" for "Lease between A and B": as the user calls it
+                break
             same_kind = (entry.kind in ("name", "title", "topic")) == (mention.kind in ("name", "title"))
             if key and (
                 key == entry.key or (same_kind and (key < entry.key or (entry.key < key and len(entry.key) > 1)))
@@ -148,17 +164,23 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
             entry.topic = True
     for i, (asked, answer) in enumerate(turns):
         ago = len(turns) - 1 - i
-        for place, mention in enumerate(m for m in mentions(asked) if named(m, asked)):
+        found = [m for m in mentions(asked) if named(m, asked)]
+        if (own := subject(asked)) is not None and not any(own.start < m.end and m.start < own.end for m in found):
+            found.insert(0, own)
+        for place, mention in enumerate(found):
             entry = note(mention, ago)
             entry.asked = True
             entry.articled |= asked[: mention.start].lower().endswith("the ")
+            entry.relation |= bool(re.match(r"\s+of\b", asked[mention.end :]))
             entry.first_of_question |= place == 0 and ago == 0
             entry.in_last_query |= ago == 0
+        answer_to_who = ago == 0 and bool(re.match(r"(?:and\s+)?who\b", asked, re.I))
         for mention in (m for m in mentions(answer[:600]) if named(m, answer)):
             entry = note(mention, ago)
             entry.answered = True
             entry.articled |= answer[: mention.start].lower().endswith("the ")
-            entry.named_for_who |= ago == 0 and asked.lower().startswith("who")
+            if answer_to_who and not entry.asked and _person(entry):
+                entry.named_for_who, answer_to_who = True, False
             entry.in_last_answer |= ago == 0
     return entries
 

@@ -23,6 +23,7 @@ import numpy as np
 from core.errors import UsageError, cli_main
 from ingest.tokens import index_terms, query_terms
 from memory import follow_up, referents
+from memory.completion import pronoun_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def examples(path: Path) -> Iterator[Example]:
 
 def rows(example: Example) -> Iterator[tuple[list[float], int]]:
     """Features and label of every mention, as `understand` would see them."""
-    pronoun = _pronoun(example.question)
+    pronoun = pronoun_of(example.question)
     asked = set(index_terms(example.question))
     wanted = set(index_terms(example.rewrite)) - asked
     for entry in referents._collect(example.turns[-follow_up.READ_TURNS :], example.topics):
@@ -63,13 +64,6 @@ def rows(example: Example) -> Iterator[tuple[list[float], int]]:
         content = set(query_terms(entry.text))
         label = bool(content) and len(content & wanted) >= 0.6 * len(content)
         yield [values[name] for name in referents.FEATURES], int(label)
-
-
-def _pronoun(question: str) -> str:
-    found = [
-        m for m in follow_up._PRONOUN.finditer(question) if not m["pointing"] or follow_up._points_back(question, m)
-    ]
-    return found[0][0].lower() if found else ""
 
 
 def fit(data: Sequence[Example]) -> dict[str, float]:

@@ -6,8 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rag.types import Answer
+from rag.wordings import Wording
 
 MemoryKind = Literal["turn", "fact"]
+FollowUpKind = Literal["alone", "fragment", "reason", "pronoun", "incomplete", "model"]
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A question as it is searched for."""
+
+    question: str  # as asked
+    query: str  # self-contained
+    kind: FollowUpKind
+    because: tuple[str, ...] = ()  # what was taken from earlier turns
+    others: tuple[Wording, ...] = ()  # what else it may mean, with probabilities; `query` has the rest of 1
+
+    @property
+    def changed(self) -> bool:
+        return self.query != self.question
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from web.schemas import answer_json, citation_json, error_json, has_sheets, tran
 
 if TYPE_CHECKING:
     from ingest.workspace import Workspace
-    from memory.follow_up import Understood
     from memory.session import OpenTurn
+    from memory.types import Understood
     from omni.cascade import SpeechEvent
     from omni.types import SpeechSynthesiser
     from rag.wordings import Wording
