@@ -63,7 +63,8 @@ def complete(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str] 
     pronouns = _pronouns(text)
     if not pronouns and any(m.kind in ("name", "title") for m in mentions(text)):
         return Understood(text, text, "alone")
-    ranked = referents(text, turns, topics, pronoun=pronouns[0][0].lower() if pronouns else "")
+    then = _THEN.search(text.rstrip(" ?.!"))  # "what should I do then?" asks about that
+    ranked = referents(text, turns, topics, pronoun=pronouns[0][0].lower() if pronouns else "that" if then else "")
     ranked = [r for r in ranked if r.text.lower() not in text.lower()]
     if pronouns:
         ranked = [r for r in ranked if r.probability >= SURE]

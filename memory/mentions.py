@@ -30,9 +30,10 @@ _NAME = re.compile(rf"(?<![\w’'&-]){_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL
 _YEAR = re.compile(r"\b(?:FY|fiscal(?: year)? )?((?:1[5-9]|20)\d\d)\b")
 _NUMBER = re.compile(r"[$€£]?\d[\d,.]*\d(?:\s?(?:%|percent|million|billion|thousand))?|[$€£]?\d+%?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]{3,60})[\"”]")
+_NO_NOUN = r"(?!(?:of|in|on|at|for|with|by|from|to|and|or|the|a|an|is|are|was|were|that|which|who)\b)"
 _DETERMINED = re.compile(
     r"\b(?:the|a|an|his|her|their|its|our|my|your|this|that|these|those|any|some|each)\s+"
-    r"((?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
+    rf"((?:{_NO_NOUN}[a-z][a-z’'-]+\s+){{0,3}}{_NO_NOUN}[a-z][a-z’'-]+)"
 )
 _SUBJECT = re.compile(  # "What was [net income in] ...", "Where are [disputes settled]"
     r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Ww]hat|[Ww]ho|[Ww]hen|[Ww]here|[Ww]hy|[Ww]hich|[Hh]ow(?:\s+[a-z]+)?)\s+"
