@@ -23,6 +23,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium_c
 
 from core.errors import DocumentError
+from ingest.pictures import is_picture, picture_as_pdf
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,13 @@ def sheet_of(page: pypdfium2.PdfPage) -> Sheet:
 
 @contextlib.contextmanager
 def open_pdf(path: Path, *, name: str) -> Iterator[pypdfium2.PdfDocument]:
-    """Open a PDF, an empty user password included. Raises DocumentError that names the file and the remedy."""
+    """Open a PDF, an empty user password included, or a picture as one.
+
+    Raises DocumentError that names the file and the remedy.
+    """
+    picture = picture_as_pdf(path, name=name) if is_picture(path) else None
     with PDFIUM_LOCK:
-        pdf = _load(path, name)
+        pdf = _load(path, name) if picture is None else pypdfium2.PdfDocument(picture)
     try:
         yield pdf
     finally:
@@ -104,7 +109,9 @@ def _load(path: Path, name: str) -> pypdfium2.PdfDocument:
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether the end-of-file mark is missing from the last two KiB: the file was truncated."""
+    """Whether a PDF's end-of-file mark is missing from the last two KiB: the file was truncated."""
+    if is_picture(path):
+        return False
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 2048))

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.errors import DocumentError
 from core.settings import IngestSettings
+from ingest import pictures
 from ingest.decoding import decode_text
 from ingest.titles import readable_file_name, sensible_title
 from ingest.types import Document, Heading, Page
@@ -22,19 +23,17 @@ MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mkd"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst", ".log"})
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 DOCX_SUFFIXES = frozenset({".docx"})
-SUFFIXES: frozenset[str] = PDF_SUFFIXES | MARKDOWN_SUFFIXES | TEXT_SUFFIXES | HTML_SUFFIXES | DOCX_SUFFIXES
+SUFFIXES: frozenset[str] = (
+    PDF_SUFFIXES | MARKDOWN_SUFFIXES | TEXT_SUFFIXES | HTML_SUFFIXES | DOCX_SUFFIXES | pictures.SUFFIXES
+)
 
-SUPPORTED = "PDF, DOCX, HTML, Markdown and plain text can be read"
+SUPPORTED = "PDF, DOCX, HTML, Markdown, plain text and pictures of pages (PNG, JPEG, TIFF) can be read"
 _HTML_START = re.compile(
     rb"^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _KNOWN_BINARY = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
     (b"{\\rtf", "an RTF document"),
     (b"\xd0\xcf\x11\xe0", "an old Microsoft Office file"),
     (b"%!PS", "a PostScript file"),
@@ -110,6 +109,8 @@ def _kind(path: Path, name: str) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
     if b"%PDF-" in head[:1024]:  # readers allow junk before the header (PDF 32000-1, H.3)
+        return "pdf"
+    if pictures.is_picture(path):  # a photographed page: a PDF of one image, read by text recognition
         return "pdf"
     if head.startswith(b"PK\x03\x04") or (suffix in DOCX_SUFFIXES and head.startswith(b"\xd0\xcf\x11\xe0")):
         if suffix in SUFFIXES - DOCX_SUFFIXES or suffix in DOCX_SUFFIXES or not suffix:

@@ -15,6 +15,7 @@ from core.errors import DocumentError
 from core.settings import IngestSettings
 from ingest import ocr
 from ingest.pdf import read_pdf, render_page
+from ingest.readers import read_document
 from ingest.types import Document, Page
 
 pytest.importorskip("rapidocr", reason="rapidocr is not installed: scans are reported, not read")
@@ -129,3 +130,42 @@ def test_a_hardly_legible_scan_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("ingest.pdf_reading.UNSURE", 1.01)  # so that any reading is an unsure one
     [problem] = read(path).problems
     assert problem.page == 1 and "words may be wrong" in problem.reason and "sheet" in problem.remedy
+
+
+def photographed(source: Path, path: Path, *, turned: bool = False, pages: int = 1) -> Path:
+    picture = render_page(source, 1, scale=150 / 72)
+    if turned:  # a phone stores the picture on its side, and says so
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.rotate(90, expand=True).save(path, exif=exif, quality=80)
+    elif pages > 1:
+        picture.convert("L").save(
+            path, save_all=True, append_images=[picture.convert("L")] * (pages - 1), dpi=(150, 150)
+        )
+    else:
+        picture.convert("RGBA").save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "turned", "pages"), [("lease.png", False, 1), ("lease.jpg", True, 1), ("lease.tiff", False, 2)]
+)
+def test_a_picture_of_a_page_is_a_document(tmp_path: Path, name: str, turned: bool, pages: int) -> None:
+    path = photographed(typed(tmp_path / "typed.pdf"), tmp_path / name, turned=turned, pages=pages)
+    document = read_document(path, settings=IngestSettings())
+    assert len(document.pages) == pages
+    for page in document.pages:
+        assert LINES[1] in " ".join(page.text.split())
+        assert 1.2 < page.height / page.width < 1.4
+    drawn = render_page(path, pages, scale=1.0)
+    assert drawn.size == pytest.approx((document.pages[-1].width, document.pages[-1].height), abs=2)
+
+
+def test_pictures_that_cannot_be_opened_or_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = photographed(typed(tmp_path / "typed.pdf"), tmp_path / "lease.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DocumentError, match=r"cut\.png is an image that cannot be opened"):
+        read_document(tmp_path / "cut.png", settings=IngestSettings())
+    monkeypatch.setattr("ingest.pictures.MAX_PIXELS", 1000)
+    with pytest.raises(DocumentError, match="pixels"):
+        read_document(tmp_path / "lease.png", settings=IngestSettings())
