@@ -32,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line. Defaults and units stand in the help."""
     parser = argparse.ArgumentParser(
         prog="python -m ingest",
-        description="Read PDF, Markdown, text, HTML and DOCX files and pictures of pages into a workspace: searchable by "
-        "words first, by meaning once embedded. Interrupt it at will and run it again: what is done is kept, what has not changed is "
-        "skipped.",
+        description="Read PDF, Markdown, text, HTML and DOCX files and pictures of pages into a workspace: searchable "
+        "by words first, by meaning once embedded. Interrupt it at will and run it again: what is done is kept, what "
+        "has not changed is skipped.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

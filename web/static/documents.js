@@ -18,7 +18,7 @@ export function mount(root, { suffixes, maxFileMb }) {
     onchange: () => { addAll(input.files); input.value = ""; },
   });
   const drop = h("label", { class: "lec-drop", for: "lec-file" }, icon("upload"),
-    h("span", {}, h("strong", {}, "Add documents"), h("small", {}, "Drop files here, or choose them. PDF, Word, Markdown, text, HTML.")));
+    h("span", {}, h("strong", {}, "Add documents"), h("small", {}, "Drop files here, or choose them. PDF, Word, Markdown, text, HTML, pictures of pages.")));
   const said = h("div", { class: "lec-said", "aria-live": "polite" });
   const list = h("ul", { class: "lec-documents", "aria-label": "Documents" });
   const count = h("span", { class: "lec-count" });
