@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from app import main
 from core.errors import UsageError
-from core.settings import load_settings
+from core.settings import ServerSettings, load_settings
 from web.accounts import passwords
 from web.accounts.accounts import Accounts, open_accounts
 from web.accounts.throttle import Throttle
@@ -358,7 +359,7 @@ def test_key_has_a_rate(app: TestClient, accounts: Accounts) -> None:
 
 
 def test_conversations_are_ones_own(app: TestClient, log_in: LogIn) -> None:
-    """Two readers of one workspace: neither lists, reads, joins, continues nor deletes what the other said."""
+    """Two readers of one workspace: neither lists, reads, guesses, continues nor deletes what the other said."""
     mia, rob, lease = log_in("mia"), log_in("rob"), "/api/workspaces/lease"
     session = mia.post(f"{lease}/sessions", json={"title": "Mine alone"}).json()
     assert "Mine alone" in mia.get(f"{lease}/sessions").text
@@ -367,9 +368,55 @@ def test_conversations_are_ones_own(app: TestClient, log_in: LogIn) -> None:
     assert rob.get(f"{lease}/sessions/{identity}").status_code == 404
     assert rob.get(f"{lease}/sessions/{identity}/turns").status_code == 404
     assert rob.delete(f"{lease}/sessions/{identity}").status_code == 404
-    assert rob.post(f"{lease}/sessions/join", json={"code": session["code"]}).status_code == 404
+    assert rob.post(f"{lease}/sessions/join", json={"code": "AAAA-BBBB-CCCC"}).status_code == 404
     assert rob.post(f"{lease}/ask", json={"question": "What?", "session": identity}).status_code == 404
     assert mia.get(f"{lease}/sessions/{identity}").status_code == 200
+
+
+def ask(client: TestClient, session: str, question: str) -> dict[str, Any]:
+    found = client.post("/v1/workspaces/lease/ask", json={"question": question, "session": session})
+    assert found.status_code == 200, found.text
+    return found.json()
+
+
+def test_a_code_shares_one_conversation_and_no_other(app: TestClient, log_in: LogIn) -> None:
+    """Both see each other's turns; the rest of what is said and remembered stays with whom it belongs to."""
+    mia, rob, anna, lease = log_in("mia"), log_in("rob"), log_in("anna"), "/api/workspaces/lease"
+    private = mia.post(f"{lease}/sessions", json={"title": "Private"}).json()["session_id"]
+    ask(mia, private, "My budget is 48,000 euros.")
+    shared = mia.post(f"{lease}/sessions", json={"title": "Shared"}).json()
+    code, turns = shared["code"], f"{lease}/sessions/{shared['session_id']}/turns"
+    assert rob.get(turns).status_code == 404  # knowing its id is not enough
+    joined = rob.post(f"{lease}/sessions/join", json={"code": code.lower().replace("-", " ")}).json()
+    assert joined["guest"] and joined["session_id"] == shared["session_id"]
+    assert [each["title"] for each in rob.get(f"{lease}/sessions").json()["sessions"]] == ["Shared"]
+    told = ask(rob, shared["session_id"], "What is my budget?")
+    assert "48,000" not in json.dumps(told)  # what mia has told elsewhere
+    ask(mia, shared["session_id"], "What does it say?")
+    for client in (mia, rob):
+        assert [turn["number"] for turn in client.get(turns).json()["turns"]] == [1, 2]
+    assert "What is my budget?" in rob.get(turns.replace("/turns", "/export")).text
+    assert rob.get(f"{lease}/memories").json()["memories"] == []
+    assert "What is my budget?" not in mia.get(f"{lease}/memories").text
+    assert anna.get(f"{lease}/sessions").json()["sessions"] == [] and anna.get(turns).status_code == 404
+
+
+def test_a_guest_leaves_and_may_be_shut_out(app: TestClient, log_in: LogIn) -> None:
+    mia, rob, lease = log_in("mia"), log_in("rob"), "/api/workspaces/lease"
+    made = mia.post(f"{lease}/sessions", json={"title": "Shared"}).json()
+    at = f"{lease}/sessions/{made['session_id']}"
+    join = lambda code: rob.post(f"{lease}/sessions/join", json={"code": code}).status_code  # noqa: E731
+    assert join(made["code"]) == 200
+    for change in ({"title": "Mine"}, {"remember": False}, {"new_code": True}):
+        assert rob.patch(at, json=change).status_code == 403
+    assert rob.delete(at).status_code == 204 and rob.get(at).status_code == 404
+    assert mia.get(at).json()["title"] == "Shared"  # he left it; it is not gone
+    assert join(made["code"]) == 200
+    renewed = mia.patch(at, json={"new_code": True}).json()["code"]
+    assert renewed != made["code"]
+    assert rob.get(at).status_code == 404 and rob.get(f"{lease}/sessions").json()["sessions"] == []
+    assert join(made["code"]) == 404 and join(renewed) == 200
+    assert mia.delete(at).status_code == 204 and rob.get(at).status_code == 404
 
 
 # ---- the audit log ----------------------------------------------------------------------------------------------
@@ -454,3 +501,22 @@ def test_command_line(users: Callable[..., Any], tmp_path: Path) -> None:
     audit = users("audit")[1]
     assert "keys.add" in audit and key["key"] not in audit and PASSWORD not in audit
     assert users("audit", "--verify")[0] == 0
+
+
+# ---- what lasts (test_revocation.py has the rest) ------------------------------------------------------------------
+
+
+def test_a_conversation_is_closed_when_its_role_is_taken_away(
+    log_in: LogIn, accounts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real one: the page's cookie, docs/live.md's `hello`, and the close code that the page tells people about."""
+    monkeypatch.setattr(accounts, "settings", ServerSettings(recheck_s=0.05))
+    mia = log_in("mia")
+    with mia.websocket_connect("ws://127.0.0.1/api/workspaces/lease/live") as socket:
+        socket.send_json({"type": "hello", "protocol": 1, "mode": "hands_free"})
+        assert socket.receive_json()["type"] == "welcome"
+        accounts.users.change("mia", grants={})
+        with pytest.raises(WebSocketDisconnect) as closed:
+            for _ in range(1000):
+                socket.receive_json()
+    assert closed.value.code in (4403, 4404) and closed.value.reason

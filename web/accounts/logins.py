@@ -33,13 +33,13 @@ class Logins:
             connection.execute("INSERT INTO logins VALUES (?, ?, ?, ?)", (_digest(cookie), user.id, now, now))
         return cookie
 
-    def user(self, cookie: str) -> User | None:
-        """Whose login it is, if it has not ended."""
+    def user(self, cookie: str, *, use: bool = True) -> User | None:
+        """Whose login it is, if it has not ended; `use`: this counts as using it."""
         row = self._database.row("SELECT * FROM logins WHERE digest = ?", _digest(cookie))
         now = self._clock()
         if row is None or now - row["seen_at"] > self._idle_s or now - row["created_at"] > self._whole_s:
             return None
-        if abs(now - row["seen_at"]) >= _SEEN_EVERY_S:
+        if use and abs(now - row["seen_at"]) >= _SEEN_EVERY_S:
             with self._database.writing() as connection:
                 connection.execute("UPDATE logins SET seen_at = ? WHERE digest = ?", (now, row["digest"]))
         return self._users.by_id(row["user"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -26,12 +27,14 @@ from web.accounts.access import NOBODY, OWNER, Principal, refusal, run_as
 from web.accounts.accounts import Accounts
 from web.accounts.entry import Refused, api_key, by_key, login_cookie
 from web.accounts.policy import SAFE_METHODS, Need, need
+from web.accounts.revocation import watched
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _REFUSALS_A_MINUTE = 30  # of one address in the audit log: a flood must not fill the disk
 _MCP_SESSIONS = 10_000
+_OWN = ("/logout", "/api/accounts")  # whoever ends the own login there is told so, not cut off
 
 
 class AccountsMiddleware:
@@ -67,7 +70,24 @@ class AccountsMiddleware:
             await self._refuse(error, status, scope, receive, send, principal, needed, address)
             return
         _act_for(principal, scope)
-        await self._pass(scope, receive, send, principal, needed, method, query, address)
+        if needed.open or needed.action != "read" or scope["path"].startswith(_OWN):
+            await self._pass(scope, receive, send, principal, needed, method, query, address)
+            return
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._pass(scope, receive, send, principal, needed, method, query, address)
+
+        async def check(used: bool) -> LecternError | None:
+            return await self._in_thread(partial(self._ended, headers, scope, needed, used))
+
+        ended = await watched(
+            application, scope, receive, send,
+            check=check, every_s=self.accounts.settings.recheck_s, answer=partial(_refusal_of, scope),
+        )  # fmt: skip
+        if ended is not None:
+            status = getattr(ended, "status", 404 if isinstance(ended, NotFoundError) else 403)
+            note = partial(self._note, principal, scope, needed, query, address, f"ended: {status}")
+            await self._in_thread(note)
 
     # ---- who, and whether ---------------------------------------------------------------------------------------
 
@@ -92,6 +112,34 @@ class AccountsMiddleware:
                 who=user.name,
             )
         return user.principal()
+
+    def _ended(self, headers: Headers, scope: Scope, needed: Need, used: bool) -> LecternError | None:
+        """Why a connection that lasts may not go on; `used`: its client has sent something lately.
+
+        The key's limit a minute and its throttle do not count here: nothing new is asked for.
+        """
+        assert self.accounts is not None
+        try:
+            key = api_key(headers)
+            if key is not None:
+                found = self.accounts.keys.check(key)
+                if found is None:
+                    return Refused(401, "this API key is not valid any more", remedy="Ask an admin for a new one")
+                principal = found[0]
+            else:
+                cookie = login_cookie(headers, scope["scheme"])
+                user = self.accounts.logins.user(cookie, use=used) if cookie else None
+                if user is None:
+                    return Refused(401, "your login has ended", remedy="Log in again")
+                principal = user.principal()
+        except (LecternError, sqlite3.Error):
+            log.exception("whether a connection may go on could not be looked up")
+            return None
+        try:
+            self._decide(principal, needed, headers)
+        except LecternError as error:
+            return error
+        return None
 
     def _decide(self, principal: Principal, needed: Need, headers: Headers) -> None:
         """Raises LecternError unless `principal` may do what is needed."""
@@ -209,6 +257,10 @@ def refusal_answer(error: LecternError, status: int, scope: Scope) -> Response:
     if wait := getattr(error, "wait_s", 0.0):
         answer.headers["Retry-After"] = str(math.ceil(wait))
     return answer
+
+
+def _refusal_of(scope: Scope, error: LecternError) -> Response:
+    return refusal_answer(error, getattr(error, "status", 404 if isinstance(error, NotFoundError) else 403), scope)
 
 
 def _act_for(principal: Principal, scope: Scope) -> None:

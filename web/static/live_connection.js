@@ -16,6 +16,7 @@ const ENDINGS = {
   1008: ["The server did not understand this page.", "Reload the page."],
   1009: ["The server did not understand this page.", "Reload the page."],
   4400: ["The server and this page are of different versions.", "Reload the page."],
+  4401: ["Your login has ended.", "Sign in again."],
   4403: ["You may not use this workspace.", "Sign in, or choose another workspace."],
   4404: ["This workspace is not there any more.", "Choose another workspace."],
   4409: ["This conversation goes on in another window.", "Close the other one, or start again here."],
