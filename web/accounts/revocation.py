@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -78,7 +79,8 @@ class _Socket:
     async def receive(self) -> Message:
         if self._next is None:
             self._next = asyncio.ensure_future(self._receive())
-        await asyncio.wait({self._next, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {self._next, self._over}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if self._over.done():
             self._next.cancel()
             return {"type": "websocket.disconnect", "code": self._over.result()}
