@@ -20,6 +20,7 @@ from core.errors import MissingDependencyError
 
 FRAME_S = 0.005
 N_MCEP, N_BANDS = 25, 5
+_STATES = 3  # of every phone; the trees that choose the parameters are each one state's own
 _PUNCTUATION = b"R:SylStructure.parent.parent.R:Token.parent.punc"
 
 
@@ -31,6 +32,7 @@ class TeacherPhone:
     starts_syllable: bool
     punctuation: str  # written behind its word
     end_frame: int  # exclusive
+    state_ends: tuple[int, ...]  # of its three states, the last one being end_frame
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,8 @@ class FliteTeacher:
             name = flite.item_feat_string(item, b"name").decode()
             pause = name == "pau"
             first = not pause and flite.ffeature_string(item, b"R:SylStructure.p.name") == b"0"
-            last = flite.ffeature_int(item, b"R:segstate.daughtern.R:mcep_link.daughtern.frame_number")
+            states = [b"R:segstate.daughter1" + b".n" * index for index in range(_STATES)]
+            ends = [flite.ffeature_int(item, state + b".R:mcep_link.daughtern.frame_number") + 1 for state in states]
             phones.append(
                 TeacherPhone(
                     name,
@@ -203,7 +206,8 @@ class FliteTeacher:
                     "" if pause else flite.ffeature_string(item, b"R:SylStructure.parent.parent.name").decode(),
                     first,
                     "" if pause else flite.ffeature_string(item, _PUNCTUATION).decode(),
-                    last + 1,
+                    ends[-1],
+                    tuple(ends),
                 )
             )
             item = flite.item_next(item)

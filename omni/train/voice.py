@@ -40,7 +40,7 @@ from omni.train.voice_card import write_samples
 from omni.train.voice_data import load_lessons, make_lessons
 from omni.train.voice_letters import score, train_letters
 from omni.train.voice_lexicon import build_lexicon
-from omni.train.voice_units import F0, Example, assign, features, fit_units, half_frames, half_phone_names, phones_of
+from omni.train.voice_units import F0, Example, assign, features, fit_units, half_phone_names, phones_of, piece_frames
 from omni.voice.letter_rules import LetterRules
 from omni.voice.letters_to_sound import LettersToSound
 from omni.voice.lexicon import Lexicon
@@ -50,6 +50,7 @@ from omni.voice.source_filter import N_MCEP
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, positions
 
 N_UNITS = 480
+PIECES = 2  # of a half-phone: a state and half of the middle one
 HELD_OUT = 100  # utterances that no step learns from
 _OF_UNITS = ("output_proj.", "embed.", "mean", "scale")  # parameters of one speaker's units and features
 
@@ -61,8 +62,7 @@ def step_units(options: argparse.Namespace) -> None:
     _, lessons, params = load_lessons(options.out, options.speaker)
     rows, names = [], []
     for lesson, track in zip(lessons[HELD_OUT:], params[HELD_OUT:], strict=True):
-        frames = half_frames(lesson, len(track))
-        rows.append(features(track, frames))
+        rows.append(features(track, piece_frames(lesson, len(track)).reshape(-1, 2).sum(1)))
         names.append(half_phone_names(phones_of(lesson)))
     centroids, owners = fit_units(np.concatenate(rows), np.concatenate(names), total=options.units)
     np.savez(options.out / f"units-{options.speaker}.npz", centroids=centroids, owners=owners)
@@ -75,12 +75,13 @@ def load_examples(folder: Path, speaker: str, limit: int | None = None) -> tuple
     _, lessons, params = load_lessons(folder, speaker)
     examples = []
     for lesson, track in zip(lessons[:limit], params[:limit], strict=True):
-        phones, frames = phones_of(lesson), half_frames(lesson, len(track))
-        units = assign(features(track, frames), half_phone_names(phones), table["centroids"], table["owners"])
+        phones, pieces = phones_of(lesson), piece_frames(lesson, len(track))
+        rows = features(track, pieces.reshape(-1, 2).sum(1))
+        units = assign(rows, half_phone_names(phones), table["centroids"], table["owners"])
         # A decoder cannot tell the frames of its very first state apart, as they see nothing but themselves; so the
         # first pause is one unit, which both of its frames say and CTC merges.
         units[0] = units[1]
-        examples.append(Example(phones, frames, track, units))
+        examples.append(Example(phones, pieces, track, units))
     return examples, table["owners"]
 
 
@@ -139,15 +140,25 @@ def targets(params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ), voiced
 
 
+def merged_pieces(pieces: np.ndarray) -> np.ndarray:
+    """(4 N,) -> (4 N - 2,): the two halves of the first pause are one unit."""
+    return np.concatenate([pieces[:4].reshape(2, 2).sum(1), pieces[4:]])
+
+
+def new_vocoder(n_units: int) -> UnitVocoder:
+    return UnitVocoder(UnitVocoderConfig(n_units, pieces=PIECES))
+
+
 def step_vocoder(options: argparse.Namespace) -> None:
     examples, owners = load_examples(options.out, options.speaker)
-    model = UnitVocoder(UnitVocoderConfig(n_units=len(owners)))
+    model = new_vocoder(len(owners))
     sample = np.concatenate([targets(example.params)[0] for example in examples[HELD_OUT : HELD_OUT + 200]])
     model.mean[: N_MCEP + 1] = torch.from_numpy(sample[:, : N_MCEP + 1].mean(0))
     model.scale[: N_MCEP + 1] = torch.from_numpy(sample[:, : N_MCEP + 1].std(0))
     model.scale[N_MCEP + 1 :] = 3.0
     # Spectral distance is Euclidean in the cepstra: small high coefficients count less, though not as little.
     weight = model.scale[:N_MCEP].sqrt()
+    silence = float(model.mean[0] - 1.5 * model.scale[0])  # below it, nobody hears a wrong timbre
     spoken = predicted_units(options, examples) or [example.units for example in examples]
 
     def batch_of(indices: Sequence[int]) -> Batch:
@@ -155,7 +166,7 @@ def step_vocoder(options: argparse.Namespace) -> None:
         chosen = [examples[i].units if random.random() < 0.15 else spoken[i] for i in indices]
         chosen = [units[1:] for units in chosen]  # the first pause, merged
         tracks = [targets(examples[i].params) for i in indices]
-        frames = [np.concatenate([[f[0] + f[1]], f[2:]]) for f in (examples[i].frames for i in indices)]
+        frames = [merged_pieces(examples[i].pieces) for i in indices]
         return {
             "units": padded(chosen),
             "frames": padded(frames),
@@ -168,21 +179,22 @@ def step_vocoder(options: argparse.Namespace) -> None:
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         unit_states = model.unit_states(batch["units"], batch["unit_keep"])
-        wanted = batch["frames"].clamp(min=1).float().log()
-        unit_keep, keep = batch["unit_keep"][..., 0], batch["frame_keep"][..., 0]
+        wanted = batch["frames"].float().clamp(min=0.5).log()
+        keep, unit_keep = batch["frame_keep"][..., 0], batch["unit_keep"][..., 0].repeat_interleave(PIECES, dim=1)
         duration = ((model.log_frames(unit_states).float() - wanted).abs() * unit_keep).sum() / unit_keep.sum()
         shared = model.spread_inputs(unit_states)
         shared = shared.gather(1, batch["owner"][..., None].expand(-1, -1, shared.shape[-1]))
         found = model.params(model.frame_inputs(shared, batch["positions"]), batch["frame_keep"]).float()
         truth = batch["targets"]
         voiced = truth[..., N_MCEP + 1] * keep
+        heard = keep * torch.where(truth[..., 0] > silence, 1.0, 0.3)
         mcep = ((found - truth)[..., :N_MCEP].abs() / weight).mean(-1)
         pitch = ((found - truth)[..., N_MCEP] / model.scale[N_MCEP]).abs()
         logits = nn.functional.binary_cross_entropy_with_logits(
             found[..., N_MCEP + 1 :], truth[..., N_MCEP + 1 :], reduction="none"
         )
         return {
-            "mcep": (mcep * keep).sum() / keep.sum(),
+            "mcep": (mcep * heard).sum() / heard.sum(),
             "pitch": (pitch * voiced).sum() / voiced.sum(),
             "voiced": (logits[..., 0] * keep).sum() / keep.sum(),
             "strengths": (logits[..., 1:].mean(-1) * keep).sum() / keep.sum(),
@@ -198,7 +210,7 @@ def step_vocoder(options: argparse.Namespace) -> None:
             batch = {key: value.to(options.device) for key, value in batch_of(range(40)).items()}
             return "held-out " + ", ".join(f"{key} {float(value):.4f}" for key, value in losses(batch).items())
 
-    train(model, "vocoder", options, [len(e.params) for e in examples], batch_of, loss_of, report, size=6000, rate=2e-3)
+    train(model, "vocoder", options, [len(e.params) for e in examples], batch_of, loss_of, report, size=4000, rate=2e-3)
 
 
 def predicted_units(options: argparse.Namespace, examples: Sequence[Example]) -> list[np.ndarray] | None:
@@ -207,22 +219,22 @@ def predicted_units(options: argparse.Namespace, examples: Sequence[Example]) ->
     if not weights.is_file():
         print("no decoder yet: the vocoder learns from the true flavours of its units")
         return None
-    if not cache.exists() or cache.stat().st_mtime < weights.stat().st_mtime:
+    found: list[np.ndarray] = []
+    if cache.exists() and cache.stat().st_mtime >= weights.stat().st_mtime:
+        with np.load(cache) as stored:
+            found = np.split(stored["units"], np.cumsum(stored["lengths"])[:-1])
+        if [len(u) for u in found] != [len(e.units) for e in examples[: len(found)]]:
+            found = []  # of other lessons
+    if len(found) < len(examples):
         table = np.load(options.out / f"units-{options.speaker}.npz")
         model = new_decoder(len(table["owners"])).to(options.device).eval()
         model.load_state_dict(torch.load(weights, weights_only=True)["model"])
         with torch.inference_mode():
-            found = [
-                model(torch.from_numpy(states(e.phones))[None].to(options.device))[0, :, : model.n_units]
-                .argmax(-1)
-                .cpu()
-                .numpy()
-                for e in examples
-            ]
+            for e in examples[len(found) :]:
+                logits = model(torch.from_numpy(states(e.phones))[None].to(options.device))[0, :, : model.n_units]
+                found.append(logits.argmax(-1).cpu().numpy())
         np.savez(cache, units=np.concatenate(found), lengths=[len(f) for f in found])
-    with np.load(cache) as stored:
-        units = np.split(stored["units"], np.cumsum(stored["lengths"])[:-1])
-    return units if [len(u) for u in units] == [len(e.units) for e in examples] else None
+    return found[: len(examples)]
 
 
 # --------------------------------------------------------------------------------------------------------- training
@@ -254,7 +266,7 @@ def train(
     elif options.like:
         shared = torch.load(options.out / f"{name}-{options.like}.pt", weights_only=True, map_location=device)["model"]
         own = model.state_dict()
-        own.update({key: value for key, value in shared.items() if not key.startswith(_OF_UNITS)})
+        own.update({key: alike(value, own[key]) for key, value in shared.items() if not key.startswith(_OF_UNITS)})
         model.load_state_dict(own)
         print(f"{name}: starts from {options.like}'s, but for what belongs to its units")
     rank, world = join_group()
@@ -288,6 +300,11 @@ def train(
         return
     save(path, model, optimiser, spent + clock() - started, finished=True)
     print(f"{name}: {step} steps, {time.process_time():.0f} CPU-s; {report()}", flush=True)
+
+
+def alike(given: Tensor, wanted: Tensor) -> Tensor:
+    """Weights of one piece per unit, repeated for a network with several."""
+    return given.repeat(len(wanted) // len(given), *[1] * (given.dim() - 1))
 
 
 def join_group() -> tuple[int, int]:
@@ -383,7 +400,7 @@ def step_export(options: argparse.Namespace) -> None:
     from safetensors.torch import save_file
 
     owners = np.load(options.out / f"units-{options.speaker}.npz")["owners"]
-    decoder, vocoder = new_decoder(len(owners)), UnitVocoder(UnitVocoderConfig(n_units=len(owners)))
+    decoder, vocoder = new_decoder(len(owners)), new_vocoder(len(owners))
     weights: dict[str, Tensor] = {}
     for name, model in (("decoder", decoder), ("vocoder", vocoder)):
         model.load_state_dict(torch.load(checkpoint(options, name), weights_only=True, map_location="cpu")["model"])

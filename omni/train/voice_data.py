@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import UsageError
 from omni.train.flite_teacher import FliteTeacher, Lesson
 from omni.train.voice_texts import training_texts
 
@@ -46,8 +47,11 @@ def lesson_files(folder: Path, speaker: str) -> list[Path]:
 
 def save_lessons(path: Path, texts: Sequence[str], lessons: Sequence[Lesson]) -> None:
     phones = [
-        [[p.name, p.stress, p.word, int(p.starts_syllable), p.punctuation, p.end_frame] for p in lesson.phones]
-        for lesson in lessons
+        [
+            [p.name, p.stress, p.word, int(p.starts_syllable), p.punctuation, p.end_frame, p.state_ends]
+            for p in le.phones
+        ]
+        for le in lessons
     ]
     params = [np.concatenate([le.mcep, le.f0[:, None], le.strengths], axis=1) for le in lessons]
     temporary = path.with_suffix(".tmp.npz")
@@ -62,7 +66,8 @@ def save_lessons(path: Path, texts: Sequence[str], lessons: Sequence[Lesson]) ->
 
 
 def load_lessons(folder: Path, speaker: str) -> tuple[list[str], list[list[list[Any]]], list[np.ndarray]]:
-    """Texts, phones [name, stress, word, starts_syllable, punctuation, end_frame], and (frames, 31) parameters."""
+    """Texts, phones [name, stress, word, starts_syllable, punctuation, end_frame, state_ends], and (frames, 31)
+    parameters. Raises UsageError for lessons made before there were state_ends."""
     texts: list[str] = []
     phones: list[list[list[Any]]] = []
     params: list[np.ndarray] = []
@@ -70,6 +75,11 @@ def load_lessons(folder: Path, speaker: str) -> tuple[list[str], list[list[list[
         with np.load(path) as shard:
             texts += json.loads(str(shard["texts"]))
             phones += json.loads(str(shard["phones"]))
+            if len(phones[-1][0]) < 7:
+                raise UsageError(
+                    f"{path} does not tell the states of its phones",
+                    remedy=f"Delete {path.parent}/lessons-* and run data",
+                )
             params += np.split(shard["params"], np.cumsum(shard["lengths"])[:-1])
     # The teacher's smoothing overflows in one utterance of two thousand.
     sound = [index for index, track in enumerate(params) if np.isfinite(track).all()]

@@ -1,8 +1,8 @@
 """Half-phones in a few flavours: the units that stand between the decoder and the vocoder.
 
-Every phone is cut in the middle; the halves of one name are clustered by their mean mel-cepstrum and log F0 (k-means,
-the more flavours the more often it occurs). Neighbouring units always differ, so nothing is lost when CTC merges
-repeats, and two known frames per phone make cross-entropy and CTC the same loss.
+Every phone is cut in the middle of its middle state; the halves of one name are clustered by their mean mel-cepstrum
+and log F0 (k-means, the more flavours the more often it occurs). Neighbouring units always differ, so nothing is lost
+when CTC merges repeats, and two known frames per phone make cross-entropy and CTC the same loss.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ class Example:
     """One utterance, ready to learn from."""
 
     phones: list[Phone]
-    frames: np.ndarray  # (2 N,) 5 ms frames of each half-phone
+    pieces: np.ndarray  # (4 N,) 5 ms frames of each piece of a half-phone
     params: np.ndarray  # (frames, 31) mcep, F0 in Hz, strengths
     units: np.ndarray  # (2 N,) ids
+
+    @property
+    def frames(self) -> np.ndarray:
+        """(2 N,) 5 ms frames of each half-phone."""
+        return self.pieces.reshape(-1, 2).sum(1)
 
 
 def phones_of(lesson: Sequence[Sequence[Any]]) -> list[Phone]:
     """A lesson's phones (rows as in `load_lessons`), described as the front end describes them."""
     words = [row[2] for row in lesson]
     phones = []
-    for index, (name, stress, word, _, _, _) in enumerate(lesson):
+    for index, (name, stress, word, *_) in enumerate(lesson):
         # flite makes "'s" a word of its own; to our lexicon it belongs to the noun
         starts = name != PAUSE and word != words[index - 1] and (not word.startswith("'") or not words[index - 1])
         following = words[index + 1] if index + 1 < len(lesson) else ""
@@ -43,12 +48,15 @@ def phones_of(lesson: Sequence[Sequence[Any]]) -> list[Phone]:
     return phones
 
 
-def half_frames(lesson: Sequence[Sequence[Any]], total: int) -> np.ndarray:
-    ends = np.minimum([row[5] for row in lesson], total)
-    ends[-1] = total
-    starts = np.concatenate([[0], ends[:-1]])
-    first = (ends - starts) // 2
-    return np.stack([first, ends - starts - first], axis=1).reshape(-1)
+def piece_frames(lesson: Sequence[Sequence[Any]], total: int) -> np.ndarray:
+    """(4 N,) frames of the pieces of each phone: its first state, two halves of the middle one, the last state.
+
+    The teacher chooses parameters by one tree per state, and its states are of very different lengths: without their
+    borders a network sees sounds jump at places that it cannot know."""
+    ends = np.minimum([row[6] for row in lesson], total)
+    ends[-1, -1] = total
+    first, middle, last = np.diff(ends.reshape(-1), prepend=0).reshape(-1, 3).T
+    return np.stack([first, middle // 2, middle - middle // 2, last], axis=1).reshape(-1)
 
 
 def half_phone_names(phones: Sequence[Phone]) -> np.ndarray:

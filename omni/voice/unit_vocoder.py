@@ -35,6 +35,7 @@ class UnitVocoderConfig:
     frame_layers: int = 3
     unit_kernel: int = 5
     frame_kernel: int = 7
+    pieces: int = 1  # that a unit is cut into, each with its own length and its own input to the frames
 
 
 class ConvNeXtBlock(nn.Module):
@@ -72,12 +73,12 @@ class UnitVocoder(nn.Module):
         )
         self.unit_norm = nn.LayerNorm(config.unit_dim)
         self.duration = nn.Sequential(
-            nn.Linear(config.unit_dim, config.unit_dim), nn.GELU(), nn.Linear(config.unit_dim, 1)
+            nn.Linear(config.unit_dim, config.unit_dim), nn.GELU(), nn.Linear(config.unit_dim, config.pieces)
         )
-        self.spread = nn.Linear(config.unit_dim, config.frame_dim)
+        self.spread = nn.Linear(config.unit_dim, config.pieces * config.frame_dim)
         self.position = nn.Linear(_POSITION_DIM, config.frame_dim)
         # A unit's state chooses how the parameters move within it: position gates, not only shifts.
-        self.gate = nn.Linear(config.unit_dim, config.frame_dim)
+        self.gate = nn.Linear(config.unit_dim, config.pieces * config.frame_dim)
         self.frame_blocks = nn.ModuleList(
             ConvNeXtBlock(config.frame_dim, config.frame_kernel) for _ in range(config.frame_layers)
         )
@@ -103,12 +104,13 @@ class UnitVocoder(nn.Module):
         return self.unit_norm(x)
 
     def log_frames(self, states: Tensor) -> Tensor:
-        """(B, N, unit_dim) -> (B, N) log of the number of frames."""
-        return self.duration(states)[..., 0]
+        """(B, N, unit_dim) -> (B, N * pieces) log of the number of frames."""
+        return self.duration(states).flatten(1)
 
     def spread_inputs(self, states: Tensor) -> Tensor:
-        """Unit states (B, N, unit_dim) -> what their frames share (B, N, 2 * frame_dim): shift and gate."""
-        return torch.cat([self.spread(states), torch.sigmoid(self.gate(states))], dim=-1)
+        """Unit states (B, N, unit_dim) -> what a piece's frames share (B, N * pieces, 2 * frame_dim): shift, gate."""
+        shape = (states.shape[0], -1, self.config.frame_dim)
+        return torch.cat([self.spread(states).view(shape), torch.sigmoid(self.gate(states)).view(shape)], dim=-1)
 
     def frame_inputs(self, shared: Tensor, positions: Tensor) -> Tensor:
         """Spread inputs repeated over frames (B, T, 2 * frame_dim), positions (B, T, 12) -> (B, T, frame_dim)."""
@@ -125,7 +127,7 @@ class UnitVocoder(nn.Module):
 
 
 def positions(frames: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Frames of each unit -> (sum, 12) where each frame lies in its unit."""
+    """Frames of each piece of a unit -> (sum, 12) where each frame lies in its piece."""
     counts = np.asarray(frames)
     total = np.repeat(counts, counts).astype(np.float32)
     index = np.concatenate([np.arange(count) for count in counts]) if len(counts) else np.zeros(0)
@@ -204,15 +206,20 @@ class VocoderStream:
         return self._speak(params[0].numpy()) if params is not None else np.zeros(0, np.float32)
 
     def _spread(self, states: Tensor) -> Tensor:
-        wanted = torch.exp(self._networks.log_frames(states))[0].numpy() / self._rate
-        frames = []
-        for length in wanted:
+        pieces = self._networks.config.pieces
+        wanted = torch.exp(self._networks.log_frames(states))[0].view(-1, pieces).numpy() / self._rate
+        frames: list[int] = []
+        for lengths in wanted:
             if self._first_frames is not None and self._n_units == 0:
-                length = min(length, self._first_frames)
-            whole = max(1, round(float(length) + self._carry))
-            self._carry = float(np.clip(self._carry + float(length) - whole, -1, 1))
-            frames.append(whole)
-            self._places.append(self._n_units + (np.arange(whole) + 0.5) / whole)
+                lengths = lengths * min(1.0, self._first_frames / lengths.sum())
+            for piece, length in enumerate(lengths.tolist()):
+                # No unit is skipped, though one of its pieces may be
+                least = 1 if piece == pieces - 1 and not any(frames[len(frames) - piece :]) else 0
+                whole = max(least, round(length + self._carry))
+                self._carry = float(np.clip(self._carry + length - whole, -1, 1))
+                frames.append(whole)
+                within = (piece + (np.arange(whole) + 0.5) / max(whole, 1)) / pieces
+                self._places.append(self._n_units + within)
             self._n_units += 1
         shared = self._networks.spread_inputs(states).repeat_interleave(torch.tensor(frames), dim=1)
         return self._networks.frame_inputs(shared, torch.from_numpy(positions(frames))[None])
