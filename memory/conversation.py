@@ -95,6 +95,10 @@ class Conversation:
         """Switch long-term memory on or off for this session."""
         self.dialogue.store.set_remember(self.session_id, on)
 
+    def renew_code(self) -> None:
+        """A new code: whoever came by the old one is shut out."""
+        self.dialogue.store.renew_code(self.session_id)
+
     def delete(self) -> None:
         self.dialogue.delete(self.session_id)
 

@@ -47,7 +47,7 @@ class DialogueStore(MemoryStore):
         """A new, empty session. Without a title it takes its first question's words."""
         created_at = now()
         session_id = secrets.token_hex(8)
-        code = "-".join("".join(secrets.choice(_CODE_LETTERS) for _ in range(4)) for _ in range(_CODE_GROUPS))
+        code = _new_code()
         with self._writing() as connection:
             connection.execute(
                 "INSERT INTO sessions (id, code, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
@@ -61,8 +61,11 @@ class DialogueStore(MemoryStore):
 
     def session_by_code(self, code: str) -> SessionInfo:
         """The session that a code shared from another device stands for; case, spaces and hyphens do not matter."""
-        letters = re.sub(r"[^0-9A-Z]", "", code.upper())
-        return self._session("s.code = ?", "-".join(letters[i : i + 4] for i in range(0, len(letters), 4)))
+        return self._session("s.code = ?", normal_code(code))
+
+    def renew_code(self, session_id: str) -> None:
+        """Whoever came by the old code is shut out. Raises NotFoundError."""
+        self._update(session_id, "code", _new_code())
 
     def find(self, name: str) -> SessionInfo:
         """By id or by title, whatever its case. Raises NotFoundError; UsageError if several have this title."""
@@ -273,6 +276,16 @@ class DialogueStore(MemoryStore):
                 (match, limit),
             ).fetchall()
         return [_turn(row) for row in rows]
+
+
+def _new_code() -> str:
+    return "-".join("".join(secrets.choice(_CODE_LETTERS) for _ in range(4)) for _ in range(_CODE_GROUPS))
+
+
+def normal_code(code: str) -> str:
+    """A code as it is stored, however it was typed."""
+    letters = re.sub(r"[^0-9A-Z]", "", code.upper())
+    return "-".join(letters[i : i + 4] for i in range(0, len(letters), 4))
 
 
 def _session_info(row: sqlite3.Row) -> SessionInfo:

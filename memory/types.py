@@ -54,6 +54,7 @@ class SessionInfo:
     updated_at: str
     turns: int
     remember: bool  # whether long-term memory is written and read in this session
+    guest: bool = False  # somebody else's, taken up by its code
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 GET    /api/workspaces/{workspace}/sessions?query=&limit=        the one used last first; `query`: where it was said
 POST   /api/workspaces/{workspace}/sessions                      {"title"} -> a new one
-POST   /api/workspaces/{workspace}/sessions/join                 {"code"}: take one up from another device
+POST   /api/workspaces/{workspace}/sessions/join                 {"code"}: take one up: another device's, another user's
 GET    /api/workspaces/{workspace}/sessions/{id}                 with its code
-PATCH  /api/workspaces/{workspace}/sessions/{id}                 {"title", "remember"}
-DELETE /api/workspaces/{workspace}/sessions/{id}                 without trace, memories and vectors included
+PATCH  /api/workspaces/{workspace}/sessions/{id}                 {"title", "remember", "new_code"}
+DELETE /api/workspaces/{workspace}/sessions/{id}                 without trace, vectors included; a guest only leaves it
 GET    /api/workspaces/{workspace}/sessions/{id}/turns?after=n   turns numbered above n, whichever device asked them
 POST   /api/workspaces/{workspace}/sessions/{id}/understand      {"question"}: how it would be read now
 GET    /api/workspaces/{workspace}/sessions/{id}/export?format=  md or json, as a file
@@ -57,6 +57,7 @@ class Join(Request):
 class SessionChange(Request):
     title: str | None = Field(None, max_length=1000)
     remember: bool | None = None
+    new_code: bool = False  # whoever came by the old one is shut out
 
 
 class Asked(Request):
@@ -81,17 +82,28 @@ def sessions(
     """`found`, only with a query: per conversation the best turn that holds its words; null: its title does."""
     store = assistant.dialogue(workspace).store
     if not query.strip():
-        return {"sessions": [session_json(info) for info in store.sessions(limit=limit)]}
+        infos = [*store.sessions(limit=limit), *(talk.info for talk in assistant.joined(workspace))]
+        infos.sort(key=lambda info: info.updated_at, reverse=True)
+        return {"sessions": [session_json(info) for info in infos[:limit]]}
     found: dict[str, dict[str, Any] | None] = {}
     for turn in store.search(query, limit=limit):
-        excerpt = {"number": turn.number, "question": turn.question, "answer": turn.answer[:EXCERPT]}
-        found.setdefault(turn.session_id, excerpt)
+        found.setdefault(turn.session_id, _excerpt(turn))
     titled = store.sessions(title=query.strip(), limit=limit)
     for info in titled:
         found.setdefault(info.session_id, None)
     known = {info.session_id: info for info in titled} | {info.session_id: info for info in store.sessions_by_id(found)}
+    for talk in assistant.joined(workspace):
+        where = next(
+            (turn for turn in talk.dialogue.store.search(query, limit=200) if turn.session_id == talk.session_id), None
+        )
+        if where is not None or query.strip().casefold() in talk.info.title.casefold():
+            known[talk.session_id], found[talk.session_id] = talk.info, _excerpt(where)
     listed = [{**session_json(known[key]), "found": where} for key, where in found.items() if key in known]
     return {"sessions": listed[:limit]}
+
+
+def _excerpt(turn: Turn | None) -> dict[str, Any] | None:
+    return turn and {"number": turn.number, "question": turn.question, "answer": turn.answer[:EXCERPT]}
 
 
 @router.post("/sessions", status_code=201)
@@ -101,7 +113,7 @@ def create_session(workspace: str, wanted: NewSession, assistant: Lectern) -> di
 
 @router.post("/sessions/join")
 def join(workspace: str, wanted: Join, assistant: Lectern) -> dict[str, Any]:
-    return session_json(assistant.dialogue(workspace).join(wanted.code).info, code=True)
+    return session_json(assistant.join(workspace, wanted.code).info, code=True)
 
 
 @router.get("/sessions/{session}")
@@ -116,6 +128,8 @@ def change_session(workspace: str, session: str, change: SessionChange, assistan
         talk.rename(change.title)
     if change.remember is not None:
         talk.remember(change.remember)
+    if change.new_code:
+        talk.renew_code()
     return session_json(talk.info, code=True)
 
 
@@ -151,7 +165,7 @@ def export(
 ) -> Response:
     from memory.export import export_json, export_markdown
 
-    store = assistant.dialogue(workspace).store
+    store = assistant.talk(workspace, session).dialogue.store
     text = export_markdown(store, session) if format == "md" else export_json(store, session)
     title = re.sub(r"[^\w -]", "", store.session(session).title).strip()[:60] or "conversation"
     return Response(

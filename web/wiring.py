@@ -125,13 +125,14 @@ class Assistant:
 
         Where there is a login, those of whoever asks: each user's conversations and memories have their own folder.
         """
-        from memory.session import Dialogue
-
         access.require(workspace, "read")
         principal = access.current()
         if self.login and principal is None:  # a thread that was started without its request's context
             raise AccessError("nobody is known to whom this conversation belongs", remedy="Please report this")
-        person = principal.person if principal is not None else ""
+        return self._dialogue_of(workspace, principal.person if principal is not None else "")
+
+    def _dialogue_of(self, workspace: str, person: str) -> Dialogue:
+        from memory.session import Dialogue
 
         def make() -> Dialogue:
             folder = self.workspace(workspace).path
@@ -148,7 +149,52 @@ class Assistant:
         Raises NotFoundError: there is no such workspace or conversation.
         """
         dialogue = self.dialogue(workspace)
-        return dialogue.resume(session_id) if session_id else dialogue.start()
+        if not session_id:
+            return dialogue.start()
+        try:
+            return dialogue.resume(session_id)
+        except NotFoundError:
+            if not self.login or (guest := self._guest(workspace, session_id)) is None:
+                raise
+            return guest
+
+    def join(self, workspace: str, code: str) -> Conversation:
+        """The conversation with this code, one's own or somebody else's. Raises NotFoundError."""
+        from memory.sharing import Guest, take_up
+
+        dialogue = self.dialogue(workspace)
+        try:
+            return dialogue.join(code)
+        except NotFoundError:
+            if not self.login:
+                raise
+        home = self.workspace(workspace).path
+        folders = {
+            path.name: path for path in sorted((home / "people").glob("*")) if path != dialogue.store.path.parent
+        }
+        session, taken_up = take_up(dialogue.store, code, folders)
+        return Guest(self._dialogue_of(workspace, taken_up.owner), session, taken_up, dialogue.store)
+
+    def joined(self, workspace: str) -> list[Conversation]:
+        """Other people's conversations that whoever asks has taken up and that are still shared."""
+        from memory.sharing import joined
+
+        if not self.login:
+            return []
+        found = (self._guest(workspace, session) for session in joined(self.dialogue(workspace).store))
+        return [guest for guest in found if guest is not None]
+
+    def _guest(self, workspace: str, session_id: str) -> Conversation | None:
+        from memory.sharing import Guest, joined
+
+        own = self.dialogue(workspace).store
+        taken_up = joined(own).get(session_id)
+        if taken_up is None:
+            return None
+        try:
+            return Guest(self._dialogue_of(workspace, taken_up.owner), session_id, taken_up, own)
+        except NotFoundError:
+            return None
 
     def release(self, workspace: str) -> None:
         """Let go of a workspace whose folder is about to be replaced or deleted: its talks, engine and database."""

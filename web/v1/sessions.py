@@ -36,6 +36,7 @@ class SessionOut(BaseModel):
     updated_at: str
     turns: int
     remember: bool = Field(description="whether long-term memory is written and read")
+    guest: bool = Field(False, description="begun by another user and taken up by its code")
     code: str | None = Field(None, description="takes the session up on another device; only where asked for alone")
     found: dict[str, Any] | None = Field(None, description="with a query: the best turn that holds its words")
 
@@ -55,6 +56,7 @@ class Join(Given):
 class SessionChange(Given):
     title: str | None = Field(None, max_length=1000)
     remember: bool | None = None
+    new_code: bool = Field(False, description="give it a new code: whoever came by the old one is shut out")
 
 
 class TurnOut(BaseModel):
@@ -111,7 +113,7 @@ def create(workspace: WorkspaceName, wanted: NewSession, assistant: Lectern) -> 
 
 @router.post("/sessions/join", response_model=SessionOut, **_SESSION)
 def join(workspace: WorkspaceName, wanted: Join, assistant: Lectern) -> dict[str, Any]:
-    """Take up a session that was begun elsewhere, by its code."""
+    """Take up a session that was begun elsewhere, on another device or by another user, by its code."""
     return page.join(workspace, page.Join(code=wanted.code), assistant)
 
 
@@ -124,7 +126,7 @@ def show(workspace: WorkspaceName, session: SessionId, assistant: Lectern) -> di
 @router.patch("/sessions/{session:session}", response_model=SessionOut, **_SESSION)
 def change(workspace: WorkspaceName, session: SessionId, changed: SessionChange, assistant: Lectern) -> dict[str, Any]:
     """Rename it, or switch long-term memory on or off."""
-    wanted = page.SessionChange(title=changed.title, remember=changed.remember)
+    wanted = page.SessionChange(title=changed.title, remember=changed.remember, new_code=changed.new_code)
     return page.change_session(workspace, session, wanted, assistant)
 
 
