@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -21,18 +22,18 @@ from omni.voice.front_end import FrontEnd
 from omni.voice.lexicon import LETTERS, Lexicon
 from omni.voice.neural_voice import SHIPPED, NeuralVoice, speakers
 from omni.voice.phones import STATE_DIM
-from omni.voice.source_filter import SourceFilter
+from omni.voice.source_filter import HOP, SourceFilter
 from omni.voice.unit_vocoder import UnitVocoder, UnitVocoderConfig, VocoderStream, positions
 
 shipped = pytest.mark.skipif(not (SHIPPED / "rms" / "voice.safetensors").is_file(), reason="no weights in models/voice")
 
 
-@pytest.fixture(scope="module")
-def networks() -> UnitVocoder:
+@pytest.fixture(scope="module", params=[1, 2], ids=["whole units", "units in two pieces"])
+def networks(request: pytest.FixtureRequest) -> UnitVocoder:
     torch.manual_seed(3)
-    model = UnitVocoder(UnitVocoderConfig(n_units=30, unit_dim=16, frame_dim=12)).eval()
+    model = UnitVocoder(UnitVocoderConfig(n_units=30, unit_dim=16, frame_dim=12, pieces=request.param)).eval()
     with torch.no_grad():
-        model.duration[2].bias.fill_(1.5)  # units of about 5 frames
+        model.duration[2].bias.fill_(1.5 - np.log(request.param))  # units of about 5 frames
         model.mean[25] = 4.8  # around 120 Hz
         model.mean[26] = 2.0  # mostly voiced
     return model
@@ -66,6 +67,21 @@ def test_units_in_chunks_sound_exactly_as_all_at_once(networks: UnitVocoder, hea
     assert sum(len(piece) > 0 for piece in pieces) > 3
     assert len(streamed) == len(whole)
     np.testing.assert_allclose(streamed, whole, atol=1e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("frames_of_unit", [0.3, 2.5])
+def test_no_unit_is_skipped_and_lengths_add_up(
+    networks: UnitVocoder, head: SourceFilter, frames_of_unit: float
+) -> None:
+    """Pieces may last no frame at all, units at least one; what rounding takes from one goes to the next."""
+    model = deepcopy(networks)
+    with torch.no_grad():
+        model.duration[2].weight.zero_()
+        model.duration[2].bias.fill_(float(np.log(frames_of_unit / model.config.pieces)))
+    stream = VocoderStream(model, head)
+    units = np.random.default_rng(1).integers(0, 30, 200).tolist()
+    samples = len(stream.push(units)) + len(stream.finish())
+    assert samples / HOP == pytest.approx(200 * max(1.0, frames_of_unit), abs=8)
 
 
 def test_a_batch_with_padding_gives_what_each_utterance_gives_alone(networks: UnitVocoder) -> None:
