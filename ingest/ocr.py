@@ -4,7 +4,7 @@
 >>> words, confidence = recogniser.read(image, sheet)
 
 The models (PP-OCRv6 small: finding lines of text, reading them) lie in the wheel of `rapidocr`; nothing is fetched.
-They read Latin and Chinese print. A dense page takes about 4 s of processor time and a gigabyte while it is read.
+They read Latin and Chinese print. A dense page takes 4 to 6 s of processor time and a gigabyte while it is read.
 """
 
 from __future__ import annotations
