@@ -21,6 +21,7 @@ from core.errors import ModelError
 from core.settings import AnswerSettings, LocatorSettings
 from ingest.types import Box, Page
 from rag.answer_cache import AnswerCache, as_given
+from rag.asked_for import asked_for
 from rag.calibration import Calibration, calibration
 from rag.citations import CitationWriter, is_refusal
 from rag.extractive import answer_lines, choose_spans, refusal_lines
@@ -55,6 +56,7 @@ class _Draft:
 
     question: str
     started: float
+    searched: str = ""  # the question as it was searched for
     hits: list[Hit] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     confidence: float = 0.0
@@ -163,14 +165,15 @@ class AnswerEngine:
         blocked = EMPTY_QUESTION if not question.strip() else NO_DOCUMENTS if not self.workspace.chunk_count() else ""
         if not blocked:
             hits, draft.timings_ms = self.search(question)
-            draft.hits = self._quotable(hits)
+            draft.hits, draft.searched = self._quotable(hits), question
+            self._ask_otherwise(draft)
             blocked = "" if draft.hits else NO_MATCH
         if blocked:
             draft.timings_ms = {"embed": 0.0, "coarse": 0.0, "fine": 0.0, **draft.timings_ms}
             yield draft.event(blocked)
             yield draft.finish(self._model_name, refused=True)
             return
-        draft.confidence, draft.threshold = self._confidence(question, draft.hits, self.locator)
+        draft.confidence, draft.threshold = self._confidence(draft.searched, draft.hits, self.locator)
         if draft.confidence < draft.threshold or not any(hit.spans for hit in draft.hits):
             self._look_again(draft)
         if self.generator is None:
@@ -183,6 +186,27 @@ class AnswerEngine:
         features = support_features(_searchable(question), hits, self.workspace, self.embedder)
         refusal = self.weights.refusal_of(getattr(locator, "name", "sentence"))
         return refusal.model.probability(features), refusal.threshold
+
+    def _ask_otherwise(self, draft: _Draft) -> None:
+        """Documents write some things otherwise than people ask for them: the better evidence of both stands."""
+        asked = asked_for(draft.question)
+        if not asked.otherwise or asked.written is None:
+            return
+        found, timings = self.search(asked.otherwise)
+        hits = self._quotable(found)
+        leading = max((hit for hit in hits if hit.spans), key=lambda hit: hit.spans[0].score, default=None)
+        if leading is not None and asked.written.search(leading.chunk.text):
+            before = max((hit.spans[0].score for hit in draft.hits if hit.spans), default=0.0)
+            if leading.spans[0].score > before:
+                draft.hits, draft.searched = hits, asked.otherwise
+        for part, spent in timings.items():
+            draft.timings_ms[part] = draft.timings_ms.get(part, 0.0) + spent
+
+    def _unmentioned(self, draft: _Draft, spans: Sequence[Span]) -> str:
+        """What the question names and neither the pages quoted nor the passages read mention."""
+        pages = [f"{span.document}\n{self._page_text(span)}" for span in spans]
+        windows = [f"{hit.chunk.context}\n{hit.chunk.text}" for hit in draft.hits]
+        return asked_for(draft.question).unmentioned(pages, windows) if spans else ""
 
     def _look_again(self, draft: _Draft) -> None:
         """Before refusing, ask for whole sentences: "What did she say about prices?" has no few words for an answer.
@@ -206,9 +230,14 @@ class AnswerEngine:
     def _quote(self, draft: _Draft, *, notice: str = "") -> Iterator[AnswerEvent]:
         """The extractive answer, or the refusal with the nearest passages."""
         spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
-        refused = draft.confidence < draft.threshold or not spans
+        unmentioned = self._unmentioned(draft, spans)
+        refused = draft.confidence < draft.threshold or not spans or bool(unmentioned)
         lines: Sequence[tuple[str, Citation | None]]
-        lines = refusal_lines(draft.hits) if refused else answer_lines(draft.question, spans, self._page_text)
+        lines = (
+            refusal_lines(draft.hits, unmentioned=unmentioned)
+            if refused
+            else answer_lines(draft.question, spans, self._page_text)
+        )
         offset = len(draft.citations)
         for text, citation in lines:
             if citation is not None and offset:  # a model that broke off has used some numbers already

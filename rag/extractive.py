@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 
+from rag.doubts import is_heading
 from rag.line_items import SHOWN, line_item
 from rag.query import understand
 from rag.question_type import expected, holds, wants_several_sentences
@@ -36,6 +37,7 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
     A metric is answered by the rows it is computed from, one for each line item, all of one document.
     """
     spans = sorted((span for hit in hits for span in hit.spans), key=lambda span: -span.score)
+    spans = [span for span in spans if not is_heading(span.text)] or spans
     if not spans:
         return []
     query = understand(question)
@@ -118,13 +120,15 @@ def answer_lines(question: str, spans: Sequence[Span], page_text: Callable[[Span
     ]
 
 
-def refusal_lines(hits: Sequence[Hit], limit: int = 3) -> list[tuple[str, Citation | None]]:
-    """NOTHING_FOUND, then where the nearest passages stand, one a page."""
+def refusal_lines(hits: Sequence[Hit], *, unmentioned: str = "", limit: int = 3) -> list[tuple[str, Citation | None]]:
+    """NOTHING_FOUND, what is `unmentioned` (rag/asked_for.py), then where the nearest passages stand, one a page."""
     spans: list[Span] = []
     for hit in hits:
         if hit.spans and len(spans) < limit and all(_place(hit.spans[0]) != _place(span) for span in spans):
             spans.append(hit.spans[0])
     lines: list[tuple[str, Citation | None]] = [(NOTHING_FOUND, None)]
+    if unmentioned:
+        lines.append((f"Nothing that comes near it mentions {unmentioned}.", None))
     for n, span in enumerate(spans, start=1):
         lead = "The nearest passages are on" if n == 1 else "and" if n == len(spans) else ""
         stop = "." if n == len(spans) else "," if n < len(spans) - 1 else ""

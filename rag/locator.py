@@ -26,19 +26,18 @@ import numpy as np
 from core.errors import ModelError
 from core.settings import LocatorSettings, Settings
 from ingest.types import Chunk
+from rag.doubts import doubts
 from rag.locator_card import LocatorCard
 from rag.locator_network import Network
-from rag.locator_scores import Scores, candidate_spans
-from rag.number_agreement import conflicts
+from rag.locator_scores import Candidate, Scores, candidate_spans
 from rag.query import understand
+from rag.table_rows import rows_asked_for
 from rag.types import Hit, Locator, Span
 
 log = logging.getLogger(__name__)
 _CANDIDATES = 40  # spans taken from a read before they are grouped by sentence
 _GROUP = 16  # windows a step of a deep read: what progress and cancelling wait for
 _FINALISTS = 8  # windows that a deep read reads again, together
-CONFLICT = 0.7  # log-odds that a sentence about another year, or another numbered thing, loses
-CROSSING = 0.3  # and a span that runs over the end of a paragraph
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -202,16 +201,16 @@ class TrainedLocator:
         """Spans with their probabilities, one a sentence, at most top_spans a hit; and that of no answer."""
         priors = self.card.prior * np.array([hit.score for hit in hits])
         candidates, refusal = candidate_spans(scores, priors, _CANDIDATES)
+        candidates = _with_rows(question, [hit.chunk.text for hit in hits], candidates)
         probabilities = (
             self.card.span.probabilities(np.array([c.features for c in candidates]))
             if self.card.span and candidates
             else np.array([c.probability for c in candidates])
         )
         if candidates:
-            texts = [hits[c.passage].chunk.text[slice(*c.sentence)] for c in candidates]
-            doubts = CONFLICT * np.array(conflicts(question, texts), float)
-            doubts += CROSSING * np.array([_crosses(text) for text in texts], float)
-            odds = probabilities / np.maximum(1 - probabilities, 1e-9) * np.exp(-doubts)
+            texts = [hits[c.passage].chunk.text for c in candidates]
+            against = doubts(question, texts, [c.sentence for c in candidates])
+            odds = probabilities / np.maximum(1 - probabilities, 1e-9) * np.exp(-against)
             probabilities = odds / (1 + odds)
         no_answer = float(
             self.card.refusal.probabilities(np.array([refusal]))[0]
@@ -242,6 +241,16 @@ class TrainedLocator:
         return located, no_answer
 
 
-def _crosses(text: str) -> bool:
-    """Whether a stretch of text runs over an empty line."""
-    return "\n\n" in text.strip()
+def _with_rows(question: str, texts: Sequence[str], candidates: list[Candidate]) -> list[Candidate]:
+    """Rows whose label the question spells out count as likely as the best: the reader knows no tables."""
+    if not candidates or not any("|" in text for text in texts):
+        return candidates
+    rows = {(i, place) for i, text in enumerate(texts) if "|" in text for place in rows_asked_for(question, text)}
+    best, known = candidates[0], {(c.passage, c.sentence) for c in candidates}
+    raised = [
+        replace(c, features=best.features, probability=best.probability) if (c.passage, c.sentence) in rows else c
+        for c in candidates
+    ]
+    return raised + [
+        replace(best, passage=i, start=place[0], end=place[1], sentence=place) for i, place in sorted(rows - known)
+    ]

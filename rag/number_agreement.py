@@ -2,7 +2,7 @@
 
 "What was the rent in 2021?" is not answered by "The rent in 2020 was 48,500 pounds", however alike the words are: to a
 small reader numbers are much the same. A sentence is in conflict if it names other years than the question does, or
-numbers the same word otherwise ("Article 6" for "Article 5").
+numbers the same word or letters otherwise ("Article 6" for "Article 5", "E-1" for "E-4").
 
 >>> conflicts("What was the rent in 2021?", ["The rent in 2020 was 48.", "In 2021 it was 52.", "It was paid."])
 [True, False, False]
@@ -17,6 +17,7 @@ _YEAR = re.compile(r"(?<![\d.,$€£])(?:FY ?)?((?:1[5-9]|20)\d\d)(?![\d%]|[.,]\
 _NUMBERED = re.compile(
     r"\b([a-z]{3,})\s+(?:no\.?\s*|number\s+)?(\d{1,3}(?:\.\d{1,3})*[a-z]?)\b(?![.,]?\d|\s*%)", re.IGNORECASE
 )
+_CODE = re.compile(r"\b([A-Za-z]{1,3})-?(\d{1,4})\b")  # "E-4", "B52"
 # Words before which a number counts or dates: nothing is called by it.
 _NO_NAMES = frozenset(
     [
@@ -88,4 +89,6 @@ def _named(text: str) -> dict[str, set[str]]:
     for word, number in _NUMBERED.findall(text):
         if word.lower() not in _NO_NAMES:
             found.setdefault(word.lower(), set()).add(number.lower())
+    for letters, number in _CODE.findall(text):
+        found.setdefault(f"{letters.lower()}-", set()).add(number)
     return found

@@ -15,7 +15,8 @@ import re
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("reason", r"^\s*why\b|\b(?:what (?:is|was|were|are) the (?:reasons?|causes?)|what (?:caused|drove|led))\b"),
     ("date", r"\bwhen\b|\b(?:what|which) (?:\w+ )?(?:year|date|day|month|decade|century|time)\b|\bsince what\b"),
-    ("number", r"\bhow (?:many|much|long|far|old|often|large|big|tall|high|deep|fast|wide)\b"),
+    ("number", r"\bhow (?:many|much|long|far|old|often|large|big|tall|high|deep|fast|wide|heavy|hot|cold|warm|thick|"
+               r"strong|loud|bright|soon|late|early|close|near|small|short|quickly|frequently)\b"),
     ("number", r"\b(?:what|which)\b.{0,30}\b(?:percentage|percent|number|amount|population|ratio|rate|share|size|"
                r"price|cost|value|total|average|margin|revenues?|sales|income|expenses?|assets|liabilities|capex)\b"),
     ("person", r"\bwho(?:se|m)?\b|\bwhat (?:is|was) the name\b|\b(?:which|what) (?:person|man|woman|king|queen|"

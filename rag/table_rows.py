@@ -12,7 +12,7 @@ anything else, and cells that wrap onto a second line.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,6 +29,7 @@ _COLUMN = re.compile(  # what heads a column: two years compared, a change, a ye
 )
 _UNIT = re.compile(r"\b(?:in\s+)?(thousands|millions|billions)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(statements? of|balance sheets?|schedule of)\b", re.IGNORECASE)
+_BARRED = re.compile(r"^[ \t]*\|[^\n]*\|[ \t]*$", re.MULTILINE)
 _LOOK_BACK_LINES = 45  # a printed page; farther up the header belongs to another table
 
 
@@ -94,6 +95,49 @@ def _join(tokens: list[str]) -> list[str]:
             cells.append(prefix + token)
             prefix = ""
     return cells
+
+
+def other_rows(question: str, lines: Sequence[str]) -> list[bool]:
+    """For each line: is it a row like the one asked for, but another? All False unless one of them is asked for.
+
+    >>> other_rows("What is the rate of an engineer?", ["| Principal engineer | 1,150 |", "| Engineer | 820 |"])
+    [True, False]
+    """
+    asked, labels = _labels(question, lines)
+    best = max((len(label) for label in labels if label and label <= asked), default=0)
+    return [
+        bool(best and label and (label & asked or "|" in line)) and (not label <= asked or len(label) < best)
+        for label, line in zip(labels, lines, strict=True)
+    ]
+
+
+def rows_asked_for(question: str, text: str) -> list[tuple[int, int]]:
+    """Characters [start, end) of the rows between bars whose label the question spells out, the most of it.
+
+    >>> rows_asked_for("What does E-4 mean?", "| Code | Meaning |\\n|---|---|\\n| E-1 | Wire |\\n| E-4 | Voltage |")
+    [(44, 61)]
+    """
+    places = [match.span() for match in _BARRED.finditer(text)]
+    asked, labels = _labels(question, [text[start:end] for start, end in places])
+    best = max((len(label) for label in labels if label and label <= asked), default=0)
+    return [
+        place for place, label in zip(places, labels, strict=True) if label and label <= asked and len(label) == best
+    ]
+
+
+def _labels(question: str, lines: Sequence[str]) -> tuple[set[str], list[frozenset[str]]]:
+    """Terms of the question, and of the label of each line; none for a line that is no row."""
+    from ingest.tokens import index_terms, query_terms
+
+    labels = []
+    for line in (line.strip() for line in lines):
+        if line.startswith("|") and "\n" not in line:  # also without figures: codes and what they mean
+            label = line.strip("|").split("|")[0].strip()
+        else:
+            row = parse_row(line) if "\n" not in line else None
+            label = row.label if row is not None else ""
+        labels.append(frozenset(index_terms(label)) if re.search(r"\w", label) else frozenset())
+    return set(query_terms(question)), labels
 
 
 def columns_of(page_text: str, start: int, count: int) -> tuple[str, ...]:

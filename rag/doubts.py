@@ -1,0 +1,56 @@
+"""Why a located span may be wrong although the reader likes it: log-odds that it loses.
+
+A small reader takes numbers, table rows and headings for much the same. What it cannot tell, rules can: another year or
+article than the one asked for, another row of the same table, a heading, the names of columns, a span that runs from
+one paragraph or row into the next.
+
+    doubts("What is the rate of an engineer?", "| Principal engineer | 1,150 |\\n| Engineer | 820 |", [(0, 30), ...])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from rag.number_agreement import conflicts
+from rag.table_rows import other_rows
+
+CONFLICT = 0.7  # another year, another numbered thing
+CROSSING = 0.3  # runs over the end of a paragraph
+OTHER_ROW = 2.0  # another row than that whose label the question spells out
+NO_STATEMENT = 3.0  # a heading, the names of columns, parts of two rows: these answer nothing
+_ROW_END = re.compile(r"\|[ \t]*\n")
+_MARK = r"[\s#.():;•*–—-]"
+_HEADING = re.compile(rf"#+\s.*$|{_MARK}*(?:[ivxIVX]{{1,5}}|[A-Za-z])?{_MARK}*(?:\d{{1,2}}\.)*\d{{0,2}}{_MARK}*$")
+_RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*(?:\n|$)")
+
+
+def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(n,) log-odds >= 0 against the sentence or row at characters [start, end) `places[i]` of passage `texts[i]`."""
+    sentences = [text[start:end] for text, (start, end) in zip(texts, places, strict=True)]
+    against = CONFLICT * np.array(conflicts(question, sentences), float)
+    against += OTHER_ROW * np.array(other_rows(question, sentences), float)
+    for i, (text, (start, end)) in enumerate(zip(texts, places, strict=True)):
+        sentence = sentences[i].strip()
+        line = text[text.rfind("\n", 0, start) + 1 : end]
+        if "\n\n" in sentence:
+            against[i] += CROSSING
+        if (
+            is_heading(sentence)
+            or is_heading(line)
+            or _ROW_END.search(sentence)
+            or ("|" in sentence and _RULE.match(text, end))
+        ):
+            against[i] += NO_STATEMENT
+    return against
+
+
+def is_heading(text: str) -> bool:
+    """A Markdown heading, or nothing but an enumerator ("## 6.", "(b)", "iv."): it says where an answer stands.
+
+    >>> [is_heading(text) for text in ("## 6. Liability", "## 6.", "(b)", "4.2", "1,150", "John", "999 Lake Drive")]
+    [True, True, True, True, False, False, False]
+    """
+    return bool(_HEADING.match(text.strip()))
