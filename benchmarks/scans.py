@@ -15,16 +15,27 @@ import json
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from core.errors import UsageError, cli_main
+from core.errors import DocumentError, UsageError, cli_main
 from core.settings import IngestSettings
 from ingest.pdf import read_pdf, render_page
 from ingest.types import Page
 
 FEWEST_WORDS = 80  # covers and blank pages say little
+
+
+@dataclass(frozen=True)
+class _Row:
+    page: int
+    words: int  # of the text layer
+    recall: float
+    precision: float
+    cpu_s: float
+    offsets: np.ndarray  # (n,) points
 
 
 def main() -> int:
@@ -39,38 +50,29 @@ def main() -> int:
         raise UsageError(f"{options.data} holds no financebench/pdfs", remedy="Name a folder that does with --data")
     rng = np.random.default_rng(0)
     wanted = 6 if options.short else options.pages
-    rows = []
+    rows: list[_Row] = []
     with tempfile.TemporaryDirectory() as folder:
         while len(rows) < wanted:
             path = files[int(rng.integers(len(files)))]
             row = _one(path, rng, Path(folder))
             if row is not None:
                 rows.append(row)
-                print(
-                    f"{row['file']:<40} p. {row['page']:>3}  recall {row['recall']:.3f}  precision {row['precision']:.3f}"
-                )
+                print(f"{path.stem:<40} p. {row.page:>3}  read {row.recall:.1%}  right {row.precision:.1%}")
+    words = [row.words for row in rows]
+    recall = float(np.average([row.recall for row in rows], weights=words))
+    precision = float(np.average([row.precision for row in rows], weights=words))
+    cpu = float(np.mean([row.cpu_s for row in rows]))
+    half, most = (float(value) for value in np.percentile(np.concatenate([row.offsets for row in rows]), (50, 95)))
     print(
         "| pages | words read | of those right | CPU s a page | middle of boxes off, p50 / p95 |\n|---|---|---|---|---|"
     )
-    words = np.array([row["words"] for row in rows], float)
-    offsets = np.concatenate([row.pop("offsets") for row in rows])
-    result = {
-        "pages": len(rows),
-        "recall": float(np.average([row["recall"] for row in rows], weights=words)),
-        "precision": float(np.average([row["precision"] for row in rows], weights=words)),
-        "cpu_s": float(np.mean([row["cpu_s"] for row in rows])),
-        "offset_points": [float(np.percentile(offsets, q)) for q in (50, 95)],
-    }
-    half, most = result["offset_points"]
-    print(
-        f"| {len(rows)} | {result['recall']:.1%} | {result['precision']:.1%} | {result['cpu_s']:.1f} "
-        f"| {half:.1f} / {most:.1f} points |"
-    )
+    print(f"| {len(rows)} | {recall:.1%} | {precision:.1%} | {cpu:.1f} | {half:.1f} / {most:.1f} points |")
+    result = {"pages": len(rows), "recall": recall, "precision": precision, "cpu_s": cpu, "offset_points": [half, most]}
     print(json.dumps(result))
     return 0
 
 
-def _one(path: Path, rng: np.random.Generator, folder: Path) -> dict | None:
+def _one(path: Path, rng: np.random.Generator, folder: Path) -> _Row | None:
     import pypdfium2
 
     with pypdfium2.PdfDocument(path) as pdf:
@@ -80,7 +82,7 @@ def _one(path: Path, rng: np.random.Generator, folder: Path) -> dict | None:
         single.save(folder / "page.pdf")
     try:
         [typed] = read_pdf(folder / "page.pdf", name="page.pdf", settings=IngestSettings(ocr="off")).pages
-    except Exception:  # noqa: BLE001  a page without text is none to compare with
+    except DocumentError:  # a page without text is none to compare with
         return None
     if len(typed.word_ranges) < FEWEST_WORDS:
         return None
@@ -90,15 +92,14 @@ def _one(path: Path, rng: np.random.Generator, folder: Path) -> dict | None:
     cpu = time.process_time() - started
     expected, found = Counter(_words(typed)), Counter(_words(read))
     common = sum((expected & found).values())
-    return {
-        "file": path.stem,
-        "page": number,
-        "words": sum(expected.values()),
-        "recall": common / max(sum(expected.values()), 1),
-        "precision": common / max(sum(found.values()), 1),
-        "cpu_s": cpu,
-        "offsets": _offsets(typed, read),
-    }
+    return _Row(
+        number,
+        sum(expected.values()),
+        common / max(sum(expected.values()), 1),
+        common / max(sum(found.values()), 1),
+        cpu,
+        _offsets(typed, read),
+    )
 
 
 def _scan(source: Path, target: Path, rng: np.random.Generator) -> None:
