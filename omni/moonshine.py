@@ -11,6 +11,7 @@ English only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,7 @@ class Reading:
     hypotheses: tuple[Hypothesis, ...] = ()  # best first
     confidence: float = 0.0  # 0..1: geometric mean of the tokens' probabilities
     tokens: tuple[int, ...] = ()  # of the best
+    closed: float | None = None  # 0..1: probability of the readings that end in a full stop or a question mark
 
     @property
     def text(self) -> str:
@@ -112,7 +114,8 @@ class MoonshineRecogniser:
         confidence = float(np.mean([reading.confidence for _, _, reading in pieces])) if pieces else 0.0
         n_best = combined([list(reading.hypotheses) for _, _, reading in pieces])
         corrections = tuple(term_index(expected.biased).corrections(text)) if expected and text else ()
-        return Transcript(text, segments, seconds, confidence, n_best, corrections)
+        closed = pieces[-1][2].closed if pieces else None
+        return Transcript(text, segments, seconds, confidence, n_best, corrections, closed)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -127,8 +130,12 @@ class MoonshineRecogniser:
     def _reading(self, beams: list[Beam], expected: Expectation | None) -> Reading:
         names = expected.biased.names if expected else {}
         scores: dict[str, float] = {}
+        closed = -math.inf
         for beam in beams:
-            text = written(self.model.text(beam.tokens), names)
+            raw = self.model.text(beam.tokens)
+            if re.search(r"(?<!\.)[.?!]$", raw):
+                closed = float(np.logaddexp(closed, beam.score))
+            text = written(raw, names)
             if text:
                 scores[text] = float(np.logaddexp(scores.get(text, -math.inf), beam.score))
         if not scores or not written(self.model.text(beams[0].tokens), names):
@@ -137,7 +144,8 @@ class MoonshineRecogniser:
         ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
         hypotheses = tuple(Hypothesis(text, float(score - total)) for text, score in ranked)
         best = beams[0]
-        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens)
+        sentence = min(1.0, math.exp(closed - np.logaddexp.reduce([beam.score for beam in beams])))
+        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens, sentence)
 
 
 @lru_cache(maxsize=4)

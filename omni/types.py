@@ -58,6 +58,7 @@ class Transcript:
     confidence: float = 0.0  # 0..1, 0 if the recogniser has none
     hypotheses: tuple[Hypothesis, ...] = ()  # n-best of the whole, best first, `text` among them; may be empty
     corrections: tuple[Correction, ...] = ()  # likeliest first
+    closed: float | None = None  # 0..1: how likely the recogniser's own marks end a sentence here; None: it writes none
 
 
 @runtime_checkable

@@ -3,15 +3,22 @@
     finished("how long is the")                 # Finish.OPEN: no question ends in an article
     finished("how long is the notice period")   # Finish.COMPLETE
     finished("the notice period")               # Finish.UNKNOWN
+    finished_among([("How often should they?", 0.6), ("How often should the?", 0.4)], closed=0.9)   # OPEN
 
-Works on a recogniser's words: lower or mixed case, no punctuation, and some of them wrong. So only the plainest signs
-count, and UNKNOWN is the answer to everything else. English.
+Three witnesses: plain signs (a hesitation, a function word, a comma at the end), a model of where questions and
+sentences end (omni/live/question_ends.py), and the marks that a neural recogniser writes, which follow the melody: it
+sets a full stop after nearly everything, so only that it hesitates to do so says something. Each reading counts as
+likely as it is: "the" alone is easily heard as "they". UNKNOWN is the answer to everything else. English.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import re
+from collections.abc import Sequence
+
+from omni.live.question_ends import end_log_odds
 
 
 class Finish(enum.Enum):
@@ -55,22 +62,88 @@ _PRONOUNS = frozenset(
 _LIGHT = _NEVER_LAST | _STRANDED | _AUXILIARY | _WH | _PRONOUNS | _POLITE
 
 COMPLETE_WORDS = 4  # a question of fewer words is more often the beginning of one ("what is rent")
+COMPLETE_FROM, OPEN_TO = 0.5, 0.15  # probabilities of an end; 0.5 is as likely as not where any word may be the last
+USUAL = 1.5  # log-odds of a full stop or question mark after whole sentences
+_SUBJECTS = frozenset(str.split("i you he she it we they thou"))
+_HELPING = frozenset(str.split("do does did can could will would shall should may might must"))
+_HESITATIONS = frozenset(str.split("um uh uhm er erm hmm hm mm"))
 
 
 def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+(?:['’][a-z]+)?", text.lower().replace("’", "'"))
 
 
-def finished(text: str) -> Finish:
-    """How finished a partial transcript sounds."""
-    words = words_of(text)
+def finished(text: str, closed: float | None = None) -> Finish:
+    """How finished a transcript sounds; `closed`: as in Transcript."""
+    return finished_among([(text, 1.0)], closed)
+
+
+def finished_among(readings: Sequence[tuple[str, float]], closed: float | None = None) -> Finish:
+    """The same of several readings, best first, with their probabilities."""
+    if not readings:
+        return Finish.UNKNOWN
+    total = sum(weight for _, weight in readings) or 1.0
+    plain = [(_plainly(text), weight / total) for text, weight in readings]
+    if sum(weight for finish, weight in plain if finish is Finish.OPEN) > 0.5:
+        return Finish.OPEN
+    best = _bare(readings[0][0])
+    if not best:
+        return Finish.UNKNOWN
+    end = sum(
+        weight * (0.0 if finish is Finish.OPEN else _sigmoid(end_log_odds(_bare(text)) + _marks(closed)))
+        for (text, _), (finish, weight) in zip(readings, plain, strict=True)
+    )
+    if plain[0][0] is Finish.COMPLETE and end >= COMPLETE_FROM:
+        return Finish.COMPLETE
+    if end <= OPEN_TO and len(best) > 1 and not _may_end(best):
+        return Finish.OPEN
+    return Finish.UNKNOWN
+
+
+def _marks(closed: float | None) -> float:
+    """What the recogniser's marks add to the log-odds of an end."""
+    if closed is None:
+        return 0.0
+    share = min(max(closed, 0.02), 0.98)
+    return min(0.0, max(-5.0, math.log(share / (1 - share)) - USUAL))
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, log_odds))))
+
+
+def _bare(text: str) -> list[str]:
+    """The words without politeness in front; "the" said alone is heard as "thee"."""
+    words = ["the" if word == "thee" else word for word in words_of(text)]
     while words and words[0] in _POLITE:
         words = words[1:]
+    return words
+
+
+def _may_end(words: list[str]) -> bool:
+    """ "who is it by", "do they have to say that": spoken questions end so, written ones, of the model, seldom."""
+    if words[-1] in _STRANDED:
+        return words[0] in _WH and len(words) > 3 and words[-2] in _PRONOUNS
+    return words[-1] in _PRONOUNS
+
+
+def _lacks_its_verb(words: list[str]) -> bool:
+    """ "how often should they": a subject behind an auxiliary."""
+    return len(words) > 2 and words[0] in _WH and words[-1] in _SUBJECTS and words[-2] in _HELPING
+
+
+def _plainly(text: str) -> Finish:
+    """By plain signs alone."""
+    if re.search(r"(,|;|:|\.\.+|…|[-–—])\s*$", text):
+        return Finish.OPEN
+    if (said := words_of(text)) and said[-1] in _HESITATIONS:
+        return Finish.OPEN
+    words = _bare(text)
     if not words:
         return Finish.UNKNOWN
     last = words[-1]
     asks = words[0] in _WH or words[0] in _ASKS or _asks_indirectly(words)
-    if last in _NEVER_LAST or (last in _AUXILIARY and not (asks and len(words) > 4)):
+    if last in _NEVER_LAST or _lacks_its_verb(words) or (last in _AUXILIARY and not (asks and len(words) > 4)):
         return Finish.OPEN
     if last in _STRANDED:
         return Finish.OPEN if not (words[0] in _WH and len(words) > 3) else Finish.UNKNOWN
@@ -85,7 +158,9 @@ def finished(text: str) -> Finish:
 
 
 def _asks_indirectly(words: list[str]) -> bool:
-    """ "tell me what", "can you explain", "I would like to know how"."""
+    """ "tell me what", "can you explain", "I would like to know how", "in which year"."""
+    if words[0] in _STRANDED and len(words) > 1 and words[1] in _WH:
+        return True
     return words[0] in _ORDERS or (words[0] in {"i", "we"} and bool(_WH & set(words[1:8])))
 
 

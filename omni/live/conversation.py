@@ -30,7 +30,7 @@ from omni.live.latency import TurnTimes
 from omni.live.outbox import Outbox
 from omni.live.replies import Replies
 from omni.live.speculation import Speculation, asks
-from omni.live.turn_taking import Signal, TurnTaker, Words
+from omni.live.turn_taking import Signal, TurnTaker, Words, words_in
 from omni.live.types import Answerer, LiveSettings, Mode
 from omni.live.work import Work
 from omni.types import SpeechRecogniser, SpeechSynthesiser, Transcript
@@ -363,8 +363,7 @@ class LiveConversation:
         turn.partial = text
         command = self._commanded(turn) if pause else None
         if pause:
-            complete = command is not None
-            turn.words = Words(text, turn.base + heard.frames, complete=complete)
+            turn.words = words_in(heard.transcript, turn.base + heard.frames, complete=command is not None)
         if turn.interrupts:
             if pause and command is not None:
                 self._end_now(turn)  # "stop" needs no second of silence

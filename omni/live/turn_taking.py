@@ -13,12 +13,16 @@ to the silence: a recogniser that lags behind tells nothing about how a turn end
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
-from omni.live.completeness import Finish, finished
+from omni.live.completeness import Finish, finished_among
+from omni.types import Transcript
 from omni.vad import FRAME_S
 
+READINGS = 6  # that tell how a turn ended
 Kind = Literal["onset", "false_onset", "begin", "pause", "resume", "end"]
 Reason = Literal["complete", "silence", "unfinished", "limit", "button"]
 
@@ -53,6 +57,22 @@ class Words:
     text: str = ""
     heard_to: int = -1
     complete: bool = False  # known to be whole: a command
+    readings: tuple[tuple[str, float], ...] = ()  # with their probabilities, best first; none: `text` alone
+    closed: float | None = None  # as in Transcript
+
+    @cached_property
+    def finish(self) -> Finish:
+        """How finished they sound."""
+        if self.complete:
+            return Finish.COMPLETE
+        return finished_among(self.readings or ((self.text, 1.0),), self.closed) if self.text else Finish.UNKNOWN
+
+
+def words_in(transcript: Transcript, heard_to: int, *, complete: bool = False) -> Words:
+    """What a recogniser understood up to a frame."""
+    best = transcript.hypotheses[0].score if transcript.hypotheses else 0.0
+    readings = tuple((each.text, math.exp(each.score - best)) for each in transcript.hypotheses[:READINGS])
+    return Words(transcript.text, heard_to, complete, readings, transcript.closed)
 
 
 @dataclass(frozen=True)
@@ -165,9 +185,7 @@ class TurnTaker:
         if not self._paused and silent_ms >= settings.pause_ms:
             self._paused = True
             signals.append(Signal("pause", self._silent_since, now + 1))
-        finish = Finish.UNKNOWN
-        if words.heard_to >= self._silent_since and words.text:
-            finish = Finish.COMPLETE if words.complete else finished(words.text)
+        finish = words.finish if words.heard_to >= self._silent_since else Finish.UNKNOWN
         if silent_ms >= settings.patience_ms(finish):
             reason: Reason = {Finish.COMPLETE: "complete", Finish.OPEN: "unfinished"}.get(finish, "silence")  # type: ignore[assignment]
             signals.append(self._ended(reason))

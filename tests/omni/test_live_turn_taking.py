@@ -9,8 +9,9 @@ import pytest
 
 from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
 from omni.live.commands import dictionary, phone_distance, phrases, recognise
-from omni.live.completeness import Finish, finished
-from omni.live.turn_taking import Signal, TurnTaker, TurnTaking, Words
+from omni.live.completeness import Finish, finished, finished_among
+from omni.live.turn_taking import Signal, TurnTaker, TurnTaking, Words, words_in
+from omni.types import Hypothesis, Transcript
 from omni.vad import FRAME_S
 
 
@@ -88,16 +89,48 @@ def test_a_turn_that_never_ends_is_ended() -> None:
         ("who is it by", Finish.UNKNOWN),
         ("what is it made of", Finish.UNKNOWN),
         ("tell me about the", Finish.OPEN),
-        ("what is the difference between", Finish.UNKNOWN),
+        ("what is the difference between", Finish.OPEN),
         ("could you explain how the pump works", Finish.COMPLETE),
         ("okay so what does the policy cover", Finish.COMPLETE),
         ("yes", Finish.UNKNOWN),
         ("What is the rent and", Finish.OPEN),
         ("the tenant is", Finish.OPEN),
+        ("What is the notice period in?", Finish.OPEN),  # recognisers set a mark after anything
+        ("How often should they?", Finish.OPEN),
+        ("How long is the, um.", Finish.OPEN),
+        ("The rent of the garden,", Finish.OPEN),
+        ("What about the garden...", Finish.OPEN),
+        ("Do they really have to say that?", Finish.UNKNOWN),
+        ("In how many countries can people watch Netflix?", Finish.COMPLETE),
     ],
 )
 def test_only_plain_signs_of_an_end_count(text: str, finish: Finish) -> None:
     assert finished(text) is finish
+
+
+def test_what_may_have_been_said_counts_as_likely_as_it_is() -> None:
+    """ "the" alone is easily heard as another word, but not in every reading."""
+    assert finished("How much is it?") is Finish.UNKNOWN
+    assert (
+        finished_among([("How much is it?", 0.2), ("How much is thee?", 0.4), ("How much is the?", 0.4)]) is Finish.OPEN
+    )
+    assert finished_among([]) is Finish.UNKNOWN
+
+
+def test_marks_that_a_recogniser_hesitates_to_set_are_waited_for() -> None:
+    said = "Now as all books not primarily intended as picture books."
+    assert finished(said, closed=0.95) is Finish.UNKNOWN and finished(said, closed=0.01) is Finish.OPEN
+    whole = "How long is the notice period?"
+    assert finished(whole, closed=None) is finished(whole, closed=0.99) is Finish.COMPLETE
+    assert finished(whole, closed=0.05) is not Finish.COMPLETE
+
+
+def test_words_of_a_transcript_carry_its_readings() -> None:
+    heard = Transcript("How much is it?", (), 1.0, hypotheses=(Hypothesis("How much is the?", -0.1),), closed=0.5)
+    words = words_in(heard, 40)
+    assert (words.text, words.heard_to, words.closed) == ("How much is it?", 40, 0.5)
+    assert words.finish is Finish.OPEN  # as most of its readings are
+    assert words_in(heard, 40, complete=True).finish is Finish.COMPLETE  # a command
 
 
 def test_whole_questions_are_seldom_taken_for_unfinished(shared_data: Path) -> None:
