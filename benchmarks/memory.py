@@ -14,7 +14,8 @@
  script   thirty turns over one document; facts stated in turn 1 asked for in turn 30. And time of turn 200 over turn 5
  scale    recall over many stored turns (benchmarks/memory_scale.py)
 
-`raw`, `ours` and `gold` go through the same retriever; gap closed = (ours - raw) / (gold - raw).
+`raw`, `ours` and `gold` go through the same retriever; gap closed = (ours - raw) / (gold - raw), with the 95 % interval
+of a bootstrap over the questions. What a follow-up may mean besides is searched as the product does (rag/wordings.py).
 """
 
 from __future__ import annotations
@@ -23,20 +24,18 @@ import argparse
 import json
 import os
 import platform
-import random
 import re
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory_follow_ups import canard_follow_ups, follow_ups, squad_follow_ups
 from benchmarks.memory_scale import scale
 from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
@@ -45,13 +44,10 @@ from ingest.pipeline import ingest_paths
 from ingest.tokens import query_terms
 from ingest.workspace import Workspace
 from memory.dialogue_store import DialogueStore
-from memory.follow_up import understand
 from memory.long_term import LongTermMemory
 from memory.session import Dialogue
-from memory.train_referents import examples
 from memory.types import Said
 from rag.engine import build_engine
-from rag.retriever import HybridRetriever
 
 PARTS = ("locomo", "squad", "canard", "script", "scale")
 
@@ -104,106 +100,6 @@ def _fill(store: DialogueStore, conversation: dict) -> dict[int, str]:
         number += 1
     memories = reversed(store.memories(limit=len(ids) + 1))
     return {memory.memory_id: name for memory, name in zip(memories, ids, strict=True)}
-
-
-# -- follow-ups -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FollowUp:
-    raw: str
-    gold: str
-    turns: tuple[tuple[str, str], ...]
-    topics: tuple[str, ...]
-    document: str  # file name that is to be found
-
-
-_CAPITALISED = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+(?: (?:of |the )?[A-Z][\w'-]+)*")
-_PRONOUNS = {"he": "his", "she": "her", "it": "its", "they": "their"}
-
-
-def squad_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:
-    """Write the paragraphs as files; follow-ups drawn evenly from them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found: list[FollowUp] = []
-    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
-        asked: list[tuple[str, str]] = []  # the article's questions so far, with their answers
-        for place, paragraph in enumerate(article["paragraphs"]):
-            name = "".join(c if c.isalnum() else "_" for c in article["title"]) + f"-{place:03}.txt"
-            text = paragraph["context"]
-            if not (folder / name).exists():
-                (folder / name).write_text(text, encoding="utf-8")
-            used = Counter(word for word in re.findall(r"[a-z]+", text.lower()) if word in _PRONOUNS)
-            pronoun = used.most_common(1)[0][0] if used else "it"
-            for qa in paragraph["qas"]:
-                question, answer = qa["question"].strip(), qa["answers"][0]["text"]
-                for entity in sorted(_CAPITALISED.findall(question), key=len, reverse=True):
-                    earlier = [i for i, (q, _) in enumerate(asked) if entity in q]
-                    raw = _with_pronoun(question, entity, pronoun)
-                    if earlier and entity not in raw:
-                        last = earlier[-1]
-                        found.append(FollowUp(raw, question, tuple(asked[max(0, last - 1) : last + 1]), (), name))
-                        break
-                asked.append((question, answer))
-    return random.Random(0).sample(found, min(limit, len(found)))
-
-
-def _with_pronoun(question: str, name: str, pronoun: str) -> str:
-    possessive = re.sub(rf"(?:the )?{re.escape(name)}['’]s?(?!\w)", _PRONOUNS[pronoun], question, count=1)
-    if possessive != question:
-        return possessive
-    return re.sub(rf"(?:the )?{re.escape(name)}(?!\w)", pronoun, question, count=1)
-
-
-def canard_follow_ups(path: Path, folder: Path, limit: int) -> list[FollowUp]:
-    """Write each answer as a file under its titles; held-out follow-ups whose answer is known."""
-    folder.mkdir(parents=True, exist_ok=True)
-    records = json.loads(path.read_text(encoding="utf-8"))
-    held_out = [example.held_out for example in examples(path)]
-    found: list[FollowUp] = []
-    for i, (record, following) in enumerate(pairwise(records)):
-        dialogue, number = record["QuAC_dialog_id"], record["Question_no"]
-        if following["QuAC_dialog_id"] != dialogue or following["Question_no"] != number + 1:
-            continue  # its answer is given with the next question only
-        title, section, *said = following["History"]
-        name = f"{dialogue}-{number:02}.md"
-        if said[-1] in ("", "CANNOTANSWER", "I don't know."):
-            continue
-        if not (folder / name).exists():
-            (folder / name).write_text(f"# {title}\n\n## {section}\n\n{said[-1]}\n", encoding="utf-8")
-        turns = tuple((said[j], said[j + 1]) for j in range(0, len(said) - 2, 2))
-        if held_out[i] and turns:
-            found.append(FollowUp(record["Question"], record["Rewrite"], turns, (title,), name))
-    return random.Random(0).sample(found, min(limit, len(found)))
-
-
-def follow_ups(found: Sequence[FollowUp], folder: Path, name: str, settings: Settings, embedder: Embedder) -> dict:
-    """MRR and recall of the right document for the three forms of each question; the share of the gap closed."""
-    with Workspace.open(settings.home, name) as workspace:
-        ingest_paths(workspace, [folder], settings=settings)
-        retriever = HybridRetriever(workspace, embedder, settings.retrieval)
-        ranks: dict[str, list[int]] = {"raw": [], "ours": [], "gold": []}
-        for item in found:
-            turns: list[tuple[str, str]] = []
-            for asked, answer in item.turns:  # earlier questions as they would have been understood
-                turns.append((understand(asked, turns, topics=item.topics).query, answer))
-            ours = understand(item.raw, turns, topics=item.topics).query
-            for form, question in (("raw", item.raw), ("ours", ours), ("gold", item.gold)):
-                names = list(dict.fromkeys(hit.chunk.document for hit in retriever.search(question, 20)))
-                ranks[form].append(names.index(item.document) + 1 if item.document in names else 10**9)
-    table = {form: _measures(values) for form, values in ranks.items()}
-    closed = {
-        measure: round(100 * (table["ours"][measure] - raw) / max(1e-9, table["gold"][measure] - raw), 1)
-        for measure, raw in table["raw"].items()
-    }
-    return table | {"gap_closed_percent": closed, "questions": len(found)}
-
-
-def _measures(ranks: Sequence[int]) -> dict[str, float]:
-    values = np.asarray(ranks, np.float64)
-    return {f"R@{k}": round(float((values <= k).mean()), 4) for k in (1, 5, 20)} | {
-        "MRR": round(float((1 / values).mean()), 4)
-    }
 
 
 # -- a talk of thirty turns, many turns, late turns ----------------------------------------------------------------

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 
 from ingest.tokens import STOP_WORDS, query_terms
+from memory.fragments import VERB
 from memory.mentions import WEAK, mentions
 from memory.referents import Referent, referents
 from memory.types import Understood
@@ -50,7 +51,7 @@ _ABOUT = re.compile(
 
 
 _DISLOCATED = re.compile(  # "And the warranty, how long is that?"
-    r"^(?:(?:and|but|so)[,\s]+)?(?P<topic>(?:the|our|my|its)\s+[^,?]{2,50}),\s+"
+    r"^(?:(?:and|but|so)[,\s]+)?(?P<topic>(?:the|our|my|its)\s+(?!.*\b(?:is|are|was|were|has|does)\b[^,]*,)[^,?]{2,50}),\s+"
     r"(?P<question>(?:how|what|when|where|who|why|is|are|does|do|can|must)\b.{4,})$",
     re.I,
 )
@@ -84,8 +85,8 @@ def _topical(text: str, ranked: Sequence[Referent]) -> Understood:
         if ranked and ranked[0].probability >= SURE:
             bare, best = FILLER.sub("", _THEN.sub("", text.rstrip(" ?.!"))), ranked[0].text
             query = f"{bare} about {spoken(best)}?" if then else f"{bare} ({best})?"
-            others = (Wording(text, AS_ASKED),)
-            return Understood(text, query[0].upper() + query[1:], "incomplete", (ranked[0].text,), others)
+            query, asked = query[0].upper() + query[1:], Wording(text, AS_ASKED)
+            return Understood(text, query, "incomplete", (best,), (asked,))
         return Understood(text, text, "alone")
     rivals = [r for r in ranked if r.named and r.probability >= ADD][:READINGS]
     rivals = [r for r in rivals if r.probability >= RIVAL * rivals[0].probability]
@@ -143,7 +144,13 @@ def _points_back(text: str, match: re.Match[str]) -> bool:
         r"\b(?:say|said|think|know|show|state|so|true|fact|claim)\s*$", text[: match.start()]
     ):
         return False
-    if match[0].lower() == "that" and re.search(r"[a-z]{4,}\s*$", text[: match.start()]):  # "the band that played"
+    if (
+        match[0].lower() == "that"
+        and re.search(  # "the band that played", but "does that take"
+            r"(?<!\bdoes)(?<!\bwill)(?<!\bmust)(?<!\bcould)(?<!\bwould)(?<!\bshould)(?<=[a-z]{4})\s*$",
+            text[: match.start()],
+        )
+    ):
         return bool(re.match(r"[\s?.!]*$", text[match.end() :]))
     return True
 
@@ -154,7 +161,8 @@ def _put_in(text: str, pronouns: Sequence[re.Match[str]], best: str) -> str:
     before, after = text[: first.start()], text[first.end() :]
     if first["pointing"]:
         noun = re.match(r"\s+[a-z]{3,}", after)
-        if noun and noun[0].strip() not in STOP_WORDS and not re.match(r"\s+\w+(?:ed|en)\b", after):
+        verb = VERB.search(before[-8:]) and len(after.split()) == 1  # "how long does that take?"
+        if noun and not verb and noun[0].strip() not in STOP_WORDS and not re.match(r"\s+\w+(?:ed|en)\b", after):
             query = f"{text.rstrip(' ?.!')} ({best})?"  # "that album": the noun stays, the name tells which
         else:
             query = before + said + after

@@ -165,7 +165,7 @@ class OpenTurn:
         query = self.understood
         # Other readings of what was heard are readings of the question as asked, not of what it was understood as.
         misheard = self.wordings if query is None or not query.changed else ()
-        return with_wordings(engine, misheard or _readings(query))
+        return with_wordings(engine, misheard or (readings(query) if query is not None else ()))
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Hits for the question as it is understood, as AnswerEngine.search returns them."""
@@ -236,13 +236,6 @@ class OpenTurn:
                 log.error("a turn was answered but not stored: %s", error)  # the answer is still worth showing
                 return
         dialogue.remember_soon()
-
-
-def _readings(query: Understood | None) -> tuple[Wording, ...]:
-    """What a follow-up may mean, likeliest first; empty if there is but one thing."""
-    if query is None or not query.others:
-        return ()
-    return (Wording(query.query, 1.0 - sum(other.weight for other in query.others)), *query.others)
 
 
 class Reply(OpenTurn, Iterator[AnswerEvent]):
@@ -333,3 +326,8 @@ def _told(recalled: Sequence[Memory]) -> str:
     holding = [m for m in own if m.kind == "fact" and not m.superseded_at]
     best = next((m for m in (*holding, *own) if m.score >= FROM_MEMORY), None)
     return f"You said on {best.said_at[:10]}: “{best.text.strip()}”" if best is not None else ""
+
+
+def readings(query: Understood) -> tuple[Wording, ...]:
+    """All that a question may mean, with probabilities: what rag/wordings.py searches."""
+    return (Wording(query.query, 1.0 - sum(other.weight for other in query.others)), *query.others)

@@ -22,7 +22,7 @@ from core.errors import ModelError
 from ingest.tokens import STOP_WORDS, query_terms
 from memory.completion import complete
 from memory.facts import correction
-from memory.fragments import VERB, asks_shortly, compared_with, fragment_of, in_place, narrowed
+from memory.fragments import VERB, asks_shortly, compared_with, fragment_of, in_place, narrowed, other_one
 from memory.mentions import years
 from memory.types import Understood
 from rag.prompts import harmless
@@ -171,6 +171,9 @@ def _ordinal(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str])
     if match is None:
         return None
     asked, answer = turns[-1]
+    other = re.fullmatch(r"(?:the\s+)?other(?:\s+one)?", match[0].rstrip(" ?.!"), re.I)
+    if other and not _content(text.replace(match[0], " ")) and (swapped := other_one([each for each, _ in turns])):
+        return Understood(text, swapped, "fragment", (asked,))
     items = list_items(answer)
     place = _PLACES[(match["n"] or match["m"]).lower()]
     if not items or place >= len(items):
@@ -230,7 +233,7 @@ def _fragment(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]
     if not rest:
         return None
     if (own := complete(rest, turns, topics)).kind == "pronoun":
-        rest = own.query.rstrip("?")
+        rest = rest[0] + own.query.rstrip("?")[1:] if own.query[0].lower() == rest[0].lower() else own.query.rstrip("?")
     query, *others = in_place(rest, asked)
     share = 0.5 / max(1, len(others))  # the likeliest is as likely as all the others
     return Understood(text, query, "fragment", (asked[-1],), tuple(Wording(other, share) for other in others[:2]))

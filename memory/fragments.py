@@ -19,7 +19,8 @@ LOOK_BACK = 3  # questions in which a parallel ("for the tenant") is looked for
 MAX_WORDS = 8  # a longer rest is a question of its own
 
 _PREPOSITION = (
-    r"(?:in|on|at|for|of|with|without|by|from|to|under|during|about|against|between|before|after|per|within|through)"
+    r"(?:in|on|at|for|of|with|without|by|from|to|under|during|about|against|between|before|after|per|within|through"
+    r"|outside(?: of)?|inside|since|until|above|below|over)"
 )
 _AUXILIARY = (
     r"(?:is|are|was|were|be|been|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must|n't)"
@@ -97,7 +98,7 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
                 return [re.sub(re.escape(instead_of), lambda _: rest, question, count=1, flags=re.I)]
     if new := years(rest):
         return [_with_year(rest, new[0], last)]
-    if _OTHER.match(rest) and (swapped := _other(asked)):
+    if _OTHER.match(rest) and (swapped := other_one(asked)):
         return [swapped]
     phrases = _phrases(last)
     if one := _ONE.match(rest):
@@ -110,7 +111,10 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
         for question in reversed(asked[-LOOK_BACK:]):
             if parallel := _after(led["preposition"], question):
                 start, end = parallel
-                return [question[:start] + led["object"] + question[end:]]
+                what = led["object"]
+                if one := re.match(r"(?P<which>.+?)\s+ones?$", what):  # "for light ones"
+                    what = f"{one['which']} {question[start:end].split()[-1]}"
+                return [question[:start] + what + question[end:]]
         return [f"{last.rstrip(' ?.!')} {rest}?"]
     own = mentions("about " + rest)
     bare = _ARTICLE.sub("", rest)
@@ -122,9 +126,10 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
         return [last[: same[0]] + bare + last[same[1] :]]
     if len(asked) > 1 and (slot := _slot(asked[-2], last)):
         return [last[: slot[0]] + bare + last[slot[1] :]]
+    appended = f"{last.rstrip(' ?.!')}: {rest}?"  # whose place it takes is beyond its form: all words, then
     if phrases:
-        return [_put(last, mention, bare) for mention in reversed(phrases)]
-    return [f"{last.rstrip(' ?.!')}: {rest}?"]
+        return [_put(last, phrases[-1], bare), appended, *(_put(last, mention, bare) for mention in phrases[-2::-1])]
+    return [appended]
 
 
 def _same_head(phrase: str, question: str) -> tuple[int, int] | None:
@@ -132,15 +137,15 @@ def _same_head(phrase: str, question: str) -> tuple[int, int] | None:
     head = phrase.split()[-1]
     if len(phrase.split()) < 2:
         return None
-    found = re.search(
-        rf"\b(?:the|a|an|any|our|my|your)\s+(?P<np>(?:[\w’'-]+\s+){{0,3}}?{re.escape(head)})\b", question, re.I
-    )
+    found = re.search(rf"\b(?:the|a|an|any|our|my|your)\s+(?P<np>(?:[\w’'-]+\s+){{0,3}}?{head})\b", question, re.I)
     if found is not None and phrase.lower() not in found["np"].lower():
         return found.span("np")
-    bare = re.search(rf"\b(?P<np>[\w’'-]+\s+{re.escape(head)})\b", question, re.I)
+    bare = re.search(rf"\b(?P<np>[\w’'-]+\s+{head})\b", question, re.I)
     if bare is None or phrase.lower() in question.lower():
         return None
-    start = bare.start() if bare["np"].split()[0].lower() not in STOP_WORDS else bare.end() - len(head)
+    start = (
+        bare.start() if bare["np"].split()[0].lower() not in STOP_WORDS else bare.end() - len(bare["np"].split()[-1])
+    )
     return start, bare.end()
 
 
@@ -192,7 +197,7 @@ def _slot(before: str, last: str) -> tuple[int, int] | None:
     return places[start][0], places[start][0] + len(text.rstrip("?.!,"))
 
 
-def _other(asked: Sequence[str]) -> str:
+def other_one(asked: Sequence[str]) -> str:
     """ "The other one": the name of the last question, replaced by the latest other name."""
     named = [m for m in mentions(asked[-1]) if m.kind in ("name", "title")]
     if not named:

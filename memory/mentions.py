@@ -35,9 +35,9 @@ _DETERMINED = re.compile(
     r"\b(?:the|a|an|his|her|their|its|our|my|your|this|that|these|those|any|some|each)\s+"
     rf"((?:{_NO_NOUN}[a-z][a-z’'-]+\s+){{0,3}}{_NO_NOUN}[a-z][a-z’'-]+)"
 )
-_SUBJECT = re.compile(  # "What was [net income in] ...", "Where are [disputes settled]"
-    r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Ww]hat|[Ww]ho|[Ww]hen|[Ww]here|[Ww]hy|[Ww]hich|[Hh]ow(?:\s+[a-z]+)?)\s+"
-    r"(?:is|are|was|were|does|do|did|has|have|had|can|could|will|would|should|must|may)\s+"
+_SUBJECT = re.compile(  # "What was [net income in] ...", "How much interest do [late payments bear]?"
+    r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Ww]hat|[Ww]ho|[Ww]hen|[Ww]here|[Ww]hy|[Ww]hich|[Hh]ow)(?:\s+[a-z]+){0,2}?\s+"
+    r"(?:(?:is|are|was|were|has|have|had)|(?P<verb>does|do|did|can|could|will|would|should|must|may))\s+"
     r"(?P<words>(?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
 )
 # Words at the beginning of a sentence that are capitalised only because they stand there.
@@ -232,7 +232,7 @@ def mentions(text: str) -> list[Mention]:
     """Names, quoted titles, years and noun phrases of a text, in order; none overlaps a name."""
     found: list[Mention] = []
     for match in _QUOTED.finditer(text):
-        found.append(Mention(match[1].strip(" .,"), "title", *match.span(1)))
+        found.append(Mention(re.sub(r"^the\s+", "", match[1].strip(" .,")), "title", *match.span(1)))
     for match in _NAME.finditer(text):
         name = _trimmed(match[0], opens=opens_sentence(text, match.start()))
         if name:
@@ -256,7 +256,10 @@ def mentions(text: str) -> list[Mention]:
 def subject(question: str) -> Mention | None:
     """What a question is about where it has no article: "net income" of "What was net income in 2021?"."""
     match = _SUBJECT.match(question)
-    kept = _noun_words(match["words"].split()) if match else ""
+    words = match["words"].split() if match else []
+    if match is not None and match["verb"] and len(words) > 1 and len(words) < 4:
+        words = words[:-1]  # the verb
+    kept = _noun_words(words)
     if match is None or not kept or not match["words"].startswith(kept):
         return None
     return Mention(kept, "phrase", match.start("words"), match.start("words") + len(kept))

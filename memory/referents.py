@@ -57,7 +57,14 @@ WEIGHTS: dict[str, float] = {
 }
 
 JUST_ASKED = 2.0  # log-odds of a noun phrase of the last question for "it", "they", "that"; half beside a name
+LONG_TITLE = 4  # words, from which a title is more than a name
+ASKED_NAME = 0.7  # the same for a name
 _IT = frozenset(["it", "its", "itself"])
+# "Press the button", "Dissolve 30 grams", and "Brewing Lock the portafilter", which has a heading before its sentence
+_IMPERATIVE = re.compile(
+    r"(?!(?:Section|Article|Chapter|Clause|Table|Figure|Item|Part|Note|Form|Exhibit|Schedule|Appendix)\b)"
+    r"[A-Z]\w+(?:\s+[A-Z]\w+)?\s+(?:the|a|an|your|it|them|this|these|all|any|each|every|\d+)\b"
+)
 _HONORIFIC = re.compile(r"^(?:Mr|Mrs|Ms|Dr|Prof)\.\s+")
 _HE = frozenset(["he", "she", "him", "his", "her", "himself", "herself"])
 _THEY = frozenset(["they", "them", "their", "theirs", "themselves", "these", "those"])
@@ -116,9 +123,11 @@ def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
         return -2.0
     # People talk of what they have just asked about: "How much is the deposit? When is it returned?" CANARD, where
     # nearly every question is about a person or a band, cannot tell.
-    if pronoun and entry.kind == "phrase" and entry.in_last_query:
-        if pronoun in _IT and looks_plural(entry.text):
-            return -1.0
+    if pronoun in _IT and entry.kind == "phrase" and looks_plural(entry.text):
+        return -1.0
+    if pronoun and entry.in_last_query and entry.kind != "phrase":
+        return ASKED_NAME
+    if pronoun and entry.in_last_query:
         named = any(other.kind != "phrase" and other.in_last_query for other in entries)
         return 0.0 if entry.relation else JUST_ASKED / 2 if named else JUST_ASKED
     return 0.0
@@ -135,8 +144,10 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
 
     def named(mention: Mention, text: str) -> bool:
         """Whether a mention is what it seems: "Net sales rose" names no Net if somebody else wrote "net sales"."""
-        single = mention.kind == "name" and " " not in mention.text
-        return not (single and mention.text.lower() in lower_case and opens_sentence(text, mention.start))
+        if mention.kind != "name" or not opens_sentence(text, mention.start):
+            return True
+        single = " " not in mention.text
+        return not (single and mention.text.lower() in lower_case) and not _IMPERATIVE.match(text[mention.start :])
 
     def note(mention: Mention, ago: int) -> _Entry:
         key = frozenset(index_terms(_HONORIFIC.sub("", mention.text)))
@@ -144,6 +155,8 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
             if entry.topic and mention.kind == "phrase" and key and key < entry.key:
                 entry.text = mention.text  # "the lease" for "Lease between A and B": as the user calls it
                 break
+            if entry.topic and key < entry.key and len(entry.key) > LONG_TITLE:
+                continue  # one of the parties of "Agreement between A and B" is not the agreement
             same_kind = (entry.kind in ("name", "title", "topic")) == (mention.kind in ("name", "title"))
             if key and (
                 key == entry.key or (same_kind and (key < entry.key or (entry.key < key and len(entry.key) > 1)))

@@ -103,7 +103,9 @@ def sessions(
 
 
 def _excerpt(turn: Turn | None) -> dict[str, Any] | None:
-    return turn and {"number": turn.number, "question": turn.question, "answer": turn.answer[:EXCERPT]}
+    if turn is None:
+        return None
+    return {"number": turn.number, "question": turn.question, "answer": turn.answer[:EXCERPT]}
 
 
 @router.post("/sessions", status_code=201)

@@ -88,7 +88,7 @@ export function sessionsDialog({ open, join, current, changed }) {
   }
 
   function row(session) {
-    const { session_id: id, title, turns, updated_at: updated, found } = session;
+    const { session_id: id, title, turns, updated_at: updated, found, guest } = session;
     const name = title || "New conversation";
     const more = expanded?.id === id ? expanded.what : "";
     const tool = (what, glyph, label, focus) => iconButton(glyph, `${label}: ${name}`, () => (more === what ? expand(null) : expand({ id, what }, focus)),
@@ -97,10 +97,10 @@ export function sessionsDialog({ open, join, current, changed }) {
       h("div", { class: "lec-document-row" },
         h("button", { type: "button", class: "lec-open", onclick: () => { dialog.close(); open(id); } },
           h("span", {}, h("span", { class: "lec-name", dir: "auto" }, name),
-            h("span", { class: "lec-status" }, `${plural(turns, "turn")} · ${when(updated)}${current() === id ? " · open" : ""}`),
+            h("span", { class: "lec-status" }, `${plural(turns, "turn")} · ${when(updated)}${guest ? " · shared with you" : ""}${current() === id ? " · open" : ""}`),
             found ? h("span", { class: "lec-found", dir: "auto" }, `${found.question} — ${found.answer}`) : null)),
-        tool("rename", "pencil", "Rename", "input"), tool("share", "share", "Continue on another device", "input"),
-        tool("export", "download", "Export", "a"), tool("delete", "trash", "Delete", ".lec-keep")),
+        guest ? null : tool("rename", "pencil", "Rename", "input"), tool("share", "share", "Continue on another device", "input"),
+        tool("export", "download", "Export", "a"), guest ? tool("delete", "close", "Leave", ".lec-keep") : tool("delete", "trash", "Delete", ".lec-keep")),
       more ? details[more](session, name) : null);
   }
 
@@ -119,7 +119,7 @@ export function sessionsDialog({ open, join, current, changed }) {
         h("button", { type: "button", class: "lec-button", onclick: () => expand(null) }, "Cancel"),
         h("button", { type: "submit", class: "lec-button lec-button-main" }, "Save")));
     },
-    share({ session_id: id }) {
+    share({ session_id: id, guest }) {
       const link = h("input", { class: "lec-input", readonly: true, "aria-label": "Link", onfocus: () => link.select() });
       const number = h("code", {});
       const copy = h("button", { type: "button", class: "lec-button", onclick: async () => {
@@ -129,24 +129,32 @@ export function sessionsDialog({ open, join, current, changed }) {
           copy.replaceChildren(icon("check"), "Copied");
         } catch { copy.replaceChildren("Press Ctrl+C"); } // no clipboard without https: the link is selected
       } }, "Copy link");
-      attempt(async () => {
-        const info = await getJson(sessionUrl(id));
+      const show = (info) => {
         link.value = shareLink(info.code);
         number.textContent = info.code;
         link.select();
-      });
+      };
+      const renew = h("button", { type: "button", class: "lec-button", onclick: () => attempt(async () => {
+        show(await changeSession(id, { new_code: true }));
+        renew.replaceChildren(icon("check"), "The old one is void");
+      }) }, "New code");
+      attempt(async () => show(await getJson(sessionUrl(id))));
       return h("div", { class: "lec-confirm" },
-        h("p", {}, "Open the link on the other device, or enter the code there: both then see each other's turns. Whoever has it can read and continue this conversation."),
-        h("p", { class: "lec-share-code" }, "Code ", number), h("div", { class: "lec-share" }, link, copy));
+        h("p", {}, "Open the link on the other device, or enter the code there: both then see each other's turns. Whoever has it can read and continue this conversation, and nothing else of yours."),
+        h("p", { class: "lec-share-code" }, "Code ", number), h("div", { class: "lec-share" }, link, copy),
+        guest ? null : h("div", { class: "lec-row" }, renew));
     },
     export({ session_id: id }) {
       return h("div", { class: "lec-confirm" }, h("div", { class: "lec-row" },
         h("a", { class: "lec-button", href: sessionUrl(id, "/export", { format: "md" }), download: "" }, "Markdown"),
         h("a", { class: "lec-button", href: sessionUrl(id, "/export", { format: "json" }), download: "" }, "JSON")));
     },
-    delete({ session_id: id }, name) {
-      return h("div", { class: "lec-confirm", role: "alertdialog", "aria-label": `Delete ${name}?` },
-        h("span", {}, "Delete it for good, on all devices, with everything remembered from it?"),
+    delete({ session_id: id, guest }, name) {
+      const [verb, question] = guest
+        ? ["Leave", "Leave it? It stays with whoever shared it."]
+        : ["Delete", "Delete it for good, on all devices, with everything remembered from it?"];
+      return h("div", { class: "lec-confirm", role: "alertdialog", "aria-label": `${verb} ${name}?` },
+        h("span", {}, question),
         h("div", { class: "lec-row" },
           h("button", { type: "button", class: "lec-button lec-keep", onclick: () => expand(null) }, "Keep"),
           h("button", { type: "button", class: "lec-button lec-button-danger", onclick: () => attempt(async () => {
@@ -156,7 +164,7 @@ export function sessionsDialog({ open, join, current, changed }) {
             draw();
             search.focus();
             changed(id, null);
-          }) }, "Delete")));
+          }) }, verb)));
     },
   };
 
