@@ -1,18 +1,20 @@
 """The server under load: many clients asking at once, uploads beside them, questions asked again.
 
-    python -m benchmarks.service [--short] [--data SQUAD_TRAIN.json] [--home DIR] [--clients 50] [--pages 10000]
+    python -m benchmarks.service [--short] [--data SQUAD_TRAIN.json] [--home DIR] [--prepare]
 
 Pages are PDFs made of SQuAD train's paragraphs, three a page; questions are those that belong to the paragraphs, each
 asked once, so that no answer comes from the cache. Clients ask one question after the other (a closed loop). In one
 run, over the same store, one server after the other:
 
     fair queue      the defaults: two answers at once, the others wait their turn
-    no queue        the peer: as many at once as there are clients
-    while ingesting the defaults, five clients, with and without a large PDF being read and embedded beside them
+    beyond          more clients than may wait: who is told to come back, and whether it is said when (Retry-After)
     asked again     one client, one question, over and over: from the cache
+    while ingesting the defaults, five clients, with and without a large PDF being read and embedded beside them
+    no queue        the peer: as many at once as there are clients
 
-Times are by the clock at the client; they depend on what else the machine does, the ratios of one run less. `--home`
-keeps the store for another run.
+Each server is warmed up first: a start loads models and indexes, which is no part of an answer. Times are by the clock
+at the client; they depend on what else the machine does, the ratios of one run less. `--home` keeps the store for
+another run (making the one of 10,000 pages takes minutes), `--prepare` makes it and nothing else.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from statistics import median
 import httpx
 
 from core.errors import UsageError, cli_main
+from core.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "squad" / "train-v1.0.json"
@@ -53,6 +56,7 @@ class Load:
     p50_ms: float
     p95_ms: float
     peak_mb: float  # resident memory of the server, all its processes
+    without_retry_after: int = 0  # of `busy`: those that were not told when to come back
 
 
 class Server:
@@ -114,14 +118,16 @@ def _family(pid: int) -> Iterator[int]:
 
 
 async def ask(client: httpx.AsyncClient, url: str, question: str) -> tuple[str, float]:
-    """("answered" | "busy" | "failed", s until the answer was complete)."""
+    """("answered" | "busy" | "busy, no Retry-After" | "failed", s until the answer was complete)."""
     started = time.perf_counter()
     try:
         response = await client.post(url + ASK, json={"question": question})
         last = json.loads(response.text.splitlines()[-1]) if response.status_code == 200 else {}
     except (httpx.HTTPError, ValueError, IndexError):
         return "failed", time.perf_counter() - started
-    outcome = "answered" if last.get("type") == "answer" else "busy" if response.status_code == 429 else "failed"
+    outcome = "answered" if last.get("type") == "answer" else "failed"
+    if response.status_code == 429:
+        outcome = "busy" if response.headers.get("retry-after", "").isdigit() else "busy, no Retry-After"
     return outcome, time.perf_counter() - started
 
 
@@ -135,7 +141,7 @@ async def load(server: Server, questions: Iterator[str], *, clients: int, second
         async with httpx.AsyncClient(timeout=120) as client:
             while time.perf_counter() < end:
                 outcomes.append(await ask(client, server.url, next(questions)))
-                if outcomes[-1][0] == "busy":
+                if outcomes[-1][0].startswith("busy"):
                     await asyncio.sleep(1)
 
     async def watch() -> None:
@@ -148,8 +154,16 @@ async def load(server: Server, questions: Iterator[str], *, clients: int, second
     await asyncio.gather(watch(), *(one() for _ in range(clients)))
     took = time.perf_counter() - started
     times = sorted(s for outcome, s in outcomes if outcome == "answered")
-    count = {kind: sum(outcome == kind for outcome, _ in outcomes) for kind in ("answered", "busy", "failed")}
-    return Load(**count, per_s=len(times) / took, p50_ms=_share(times, 0.5), p95_ms=_share(times, 0.95), peak_mb=peak)
+    count = {kind: sum(outcome.startswith(kind) for outcome, _ in outcomes) for kind in ("answered", "busy", "failed")}
+    untold = sum(outcome == "busy, no Retry-After" for outcome, _ in outcomes)
+    return Load(
+        **count,
+        without_retry_after=untold,
+        per_s=len(times) / took,
+        p50_ms=_share(times, 0.5),
+        p95_ms=_share(times, 0.95),
+        peak_mb=peak,
+    )
 
 
 def _share(times: list[float], share: float) -> float:
@@ -221,39 +235,52 @@ def write_documents(data: Path, folder: Path, pages: int) -> list[str]:
     questions = [qa["question"].strip() for p in paragraphs[: pages * PARAGRAPHS_A_PAGE] for qa in p["qas"]]
     random.Random(0).shuffle(questions)
     folder.mkdir(parents=True, exist_ok=True)
-    story: list[Flowable] = []
-    written = 0
-    for page in range(pages):
-        for number in range(PARAGRAPHS_A_PAGE):
-            text = paragraphs[(page * PARAGRAPHS_A_PAGE + number) % len(paragraphs)]["context"]
+    for first in range(0, pages, PAGES_A_FILE):
+        path = folder / f"articles-{first // PAGES_A_FILE:03d}.pdf"
+        if path.exists():
+            continue
+        story: list[Flowable] = []
+        for number in range(first * PARAGRAPHS_A_PAGE, min(first + PAGES_A_FILE, pages) * PARAGRAPHS_A_PAGE):
+            text = paragraphs[number % len(paragraphs)]["context"]
             story.append(Paragraph(text[:1500].replace("&", "&amp;").replace("<", "&lt;"), style))
-        story.append(PageBreak())
-        if (page + 1) % PAGES_A_FILE == 0 or page + 1 == pages:
-            path = folder / f"articles-{written:03d}.pdf"
-            if not path.exists():
-                SimpleDocTemplate(str(path), pagesize=A4).build(story)
-            story, written = [], written + 1
+            if number % PARAGRAPHS_A_PAGE == PARAGRAPHS_A_PAGE - 1:
+                story.append(PageBreak())
+        unfinished = path.with_suffix(".part")
+        SimpleDocTemplate(str(unfinished), pagesize=A4).build(story)
+        unfinished.rename(path)
+    return questions
+
+
+def prepare(home: Path, data: Path, pages: int) -> list[str]:
+    """The store, made or as it is; the questions to ask."""
+    questions = write_documents(data, home / "made", pages)
+    command = [sys.executable, "-m", "ingest", str(home / "made"), "--home", str(home)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return questions
 
 
 def run(home: Path, data: Path, *, pages: int, clients: int, seconds: float) -> dict[str, object]:
     """Everything the table shows."""
     made = home / "made"
-    questions = iter(write_documents(data, made, pages))
-    command = [sys.executable, "-m", "ingest", str(made), "--home", str(home)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    told = prepare(home, data, pages)
+    questions = iter(told)
     with Server(home) as server:
+        asyncio.run(load(server, questions, clients=4, seconds=min(10.0, seconds)))  # warm
+        settings = ServerSettings()
         queue = asyncio.run(load(server, questions, clients=clients, seconds=seconds))
+        beyond = settings.queue + settings.answers_at_once + clients
+        crowd = asyncio.run(load(server, questions, clients=beyond, seconds=min(10.0, seconds)))
         again = asked_again(server, next(questions), 50)
         alone, beside = while_ingesting(server, questions, made / "articles-000.pdf", seconds=seconds)
     for name in _beside(home):
         command = [sys.executable, "-m", "ingest", "--remove", name, "--home", str(home)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     with Server(home, LECTERN_SERVER__ANSWERS_AT_ONCE=str(clients)) as server:
+        asyncio.run(load(server, questions, clients=4, seconds=min(10.0, seconds)))
         free = asyncio.run(load(server, questions, clients=clients, seconds=seconds))
     return {
         "pages": pages, "clients": clients, "seconds": seconds, "load_average": os.getloadavg()[0],
-        "fair_queue": asdict(queue), "no_queue": asdict(free), "again": again,
+        "fair_queue": asdict(queue), "beyond": asdict(crowd), "no_queue": asdict(free), "again": again,
         "alone": asdict(alone), "beside_ingest": asdict(beside),
         "ratios": {"p50_no_queue": free.p50_ms / queue.p50_ms, "p95_no_queue": free.p95_ms / queue.p95_ms,
                    "p95_while_ingesting": beside.p95_ms / alone.p95_ms},
@@ -267,7 +294,13 @@ def _beside(home: Path) -> list[str]:
 
 
 def show(found: dict[str, object]) -> None:
-    rows = {"fair queue": "fair_queue", "no queue": "no_queue", "5 clients": "alone", "+ ingest": "beside_ingest"}
+    rows = {
+        "fair queue": "fair_queue",
+        "beyond": "beyond",
+        "no queue": "no_queue",
+        "5 clients": "alone",
+        "+ ingest": "beside_ingest",
+    }
     print(f"{found['pages']} pages, {found['clients']} clients, {found['seconds']} s each\n")
     print(f"{'':12}{'answered':>9}{'busy':>6}{'failed':>7}{'per s':>8}{'p50 ms':>9}{'p95 ms':>9}{'peak MiB':>10}")
     for title, key in rows.items():
@@ -282,6 +315,9 @@ def show(found: dict[str, object]) -> None:
     print(
         f"\nasked again: {again['client_p50_ms']:.1f} ms at the client, {again['server_p50_ms']:.2f} ms in the engine"
     )
+    crowd = found["beyond"]
+    assert isinstance(crowd, dict)
+    print(f"beyond the limit: {crowd['busy']} told to come back, {crowd['without_retry_after']} of them not told when")
     print(f"p95 while ingesting / alone: {ratios['p95_while_ingesting']:.2f}")
 
 
@@ -291,7 +327,8 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="keep the store here")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--pages", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument("--prepare", action="store_true", help="only make the store of --home")
     parser.add_argument("--short", action="store_true", help="300 pages, 20 clients, 10 s")
     options = parser.parse_args()
     if not options.data.is_file():
@@ -300,6 +337,9 @@ def main() -> int:
         options.pages, options.clients, options.seconds = 300, 20, 10.0
     with tempfile.TemporaryDirectory() as temporary:
         home = options.home or Path(temporary)
+        if options.prepare:
+            prepare(home, options.data, options.pages)
+            return 0
         shape = {"pages": options.pages, "clients": options.clients, "seconds": options.seconds}
         found = run(home, options.data, **shape)
     show(found)
