@@ -1,4 +1,4 @@
-"""The follow-ups of `python -m benchmarks.memory`, made of SQuAD or taken from CANARD, and how much of the gap closes."""
+"""The follow-ups of `python -m benchmarks.memory`, made of SQuAD or taken from CANARD, and the gap that is closed."""
 
 from __future__ import annotations
 
