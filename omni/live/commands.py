@@ -76,6 +76,7 @@ _POLITE = frozenset(
 
 MAX_WORDS = 7
 MAX_SPEECH_S = 3.2  # nobody needs longer for one of them
+SHORT_S = 1.2  # of speech, in which every reading may sound like a command
 # by sound: the share of phones that may differ
 _NEAR, _NEAR_ALONE = 0.22, 0.15  # the second for one-word commands, which many words resemble
 _LEAST_PHONES = 4
@@ -126,7 +127,9 @@ def recognise(
             return Command(known[" ".join(words[: len(words) // 2])], said)
     if pronounce is None or not bare or not bare[0] or bare[0][0] in QUESTION_WORDS:
         return None  # "what did he say" sounds like "what did you say"
-    return _by_sound(bare[0], pronounce)
+    others = bare[1:] if 0 < speech_s <= SHORT_S else []  # of so little sound no reading is to be relied on
+    found = [_by_sound(words, pronounce) for words in (bare[0], *others) if words]
+    return min((command for command in found if command), key=lambda command: command.distance, default=None)
 
 
 def begins_command(words: Sequence[str]) -> bool:

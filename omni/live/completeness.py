@@ -95,7 +95,7 @@ def finished_among(readings: Sequence[tuple[str, float]], closed: float | None =
     )
     if plain[0][0] is Finish.COMPLETE and end >= COMPLETE_FROM:
         return Finish.COMPLETE
-    if end <= OPEN_TO and len(best) > 1 and not _may_end(best):
+    if end <= OPEN_TO and not _may_end(best):
         return Finish.OPEN
     return Finish.UNKNOWN
 
@@ -123,13 +123,16 @@ def _bare(text: str) -> list[str]:
 def _may_end(words: list[str]) -> bool:
     """ "who is it by", "do they have to say that": spoken questions end so, written ones, of the model, seldom."""
     if words[-1] in _STRANDED:
-        return words[0] in _WH and len(words) > 3 and words[-2] in _PRONOUNS
+        return words[0] in QUESTION_WORDS and len(words) > 3 and words[-2] in _PRONOUNS | {"her"}
+    if len(words) < 3 and words[-1] not in _LIGHT:  # "heavy rain": an answer, or what is looked for
+        return True
     return words[-1] in _PRONOUNS
 
 
 def _lacks_its_verb(words: list[str]) -> bool:
-    """ "how often should they": a subject behind an auxiliary."""
-    return len(words) > 2 and words[0] in _WH and words[-1] in _SUBJECTS and words[-2] in _HELPING
+    """ "how often should they": a subject behind the only auxiliary."""
+    behind = len(words) > 2 and words[-1] in _SUBJECTS and words[-2] in _HELPING
+    return behind and words[0] in _WH and not _AUXILIARY & set(words[:-2])
 
 
 def _plainly(text: str) -> Finish:
@@ -146,7 +149,7 @@ def _plainly(text: str) -> Finish:
     if last in _NEVER_LAST or _lacks_its_verb(words) or (last in _AUXILIARY and not (asks and len(words) > 4)):
         return Finish.OPEN
     if last in _STRANDED:
-        return Finish.OPEN if not (words[0] in _WH and len(words) > 3) else Finish.UNKNOWN
+        return Finish.UNKNOWN if _may_end(words) or (words[0] in _WH and len(words) > 3) else Finish.OPEN
     if last in _WH:  # "the committee is led by whom" asks, too
         return Finish.OPEN if 1 < len(words) <= 4 else Finish.UNKNOWN
     content = [word for word in words if word not in _LIGHT]

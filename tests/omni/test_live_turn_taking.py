@@ -101,6 +101,9 @@ def test_a_turn_that_never_ends_is_ended() -> None:
         ("The rent of the garden,", Finish.OPEN),
         ("What about the garden...", Finish.OPEN),
         ("Do they really have to say that?", Finish.UNKNOWN),
+        ("Do you take her in?", Finish.UNKNOWN),
+        ("How was I to do it?", Finish.UNKNOWN),
+        ("Heavy rain.", Finish.UNKNOWN),
         ("In how many countries can people watch Netflix?", Finish.COMPLETE),
     ],
 )
