@@ -1,10 +1,14 @@
-"""Readers and parsers under whatever bytes a stranger sends: a clear error of ours, or a result, and nothing else."""
+"""Readers and parsers under whatever bytes a stranger sends: a clear error of ours, or a result, and nothing else.
+
+    LECTERN_FUZZ=5000 pytest tests/security/test_fuzz.py      # so many examples a test instead of 60, some minutes
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import os
 import zipfile
 from functools import lru_cache
 
@@ -28,7 +32,8 @@ from web.inbox import MAX_NAME_BYTES, safe_name
 from web.live_messages import MAX_TEXT, parse
 from web.v1.bounded import MAX_DEPTH, depth
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = int(os.environ.get("LECTERN_FUZZ", "60"))
+quick = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 _PIECES = (
     "<p>", "</p>", "<table>", "<tr>", "<td>", "</table>", "<!--", "-->", "<![CDATA[", "<script>", "</script>", "<br/>",
@@ -89,7 +94,7 @@ def test_word_files_with_any_xml_are_read_or_refused(xml: str) -> None:
         read_docx(result.getvalue(), name="x.docx")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@quick
 @given(st.binary(max_size=400), st.sampled_from(["x.txt", "x.md", "x.html", "x.docx", "x.pdf", "x", "x.exe"]))
 def test_any_bytes_under_any_name_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
@@ -150,7 +155,7 @@ def test_depth_of_json_is_never_counted_too_low(text: str) -> None:
     assert depth(text.encode()) >= min(deepest(value), MAX_DEPTH)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=5 * EXAMPLES, deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"]),
     st.lists(
