@@ -311,6 +311,7 @@ class Heard:
     silent: float | None = None  # of an interruption: its start -> silence, tapped
     latency: dict[str, Any] = field(default_factory=dict)
     pages: list[tuple[str, int]] = field(default_factory=list)  # cited
+    found: list[tuple[str, int]] = field(default_factory=list)  # the first 5 that the answer's search found
 
 
 def judge(recording: Recording, script: Script) -> list[Heard]:
@@ -339,6 +340,7 @@ def judge(recording: Recording, script: Script) -> list[Heard]:
             each.transcript = event["text"]
             each.answered = turn in answers
             each.pages = [(c["document"], c["page"]) for c in answers.get(turn, {}).get("citations", [])]
+            each.found = first_pages(answers.get(turn, {}).get("found", []))
             each.latency = records.get(turn, {})
             after_end, after_decision = (
                 each.latency.get(key, {}) for key in ("after_speech_end_ms", "after_decision_ms")
@@ -355,6 +357,11 @@ def judge(recording: Recording, script: Script) -> list[Heard]:
         if each.utterance.interrupts and (silent := recording.silence(start)) is not None:
             each.silent = 1000 * (silent - start)
     return found
+
+
+def first_pages(hits: Sequence[dict[str, Any]], count: int = 5) -> list[tuple[str, int]]:
+    """Where the best hits stand, each page once."""
+    return list(dict.fromkeys((hit["document"], hit["page"]) for hit in hits))[:count]
 
 
 def percentile(values: Sequence[float | None], share: float) -> float | None:

@@ -1,6 +1,7 @@
 """Talking with one's documents: how long until the first sound, how soon it falls silent, and is every turn answered?
 
     python -m benchmarks.conversation [--short] [--data ../shared/data] [--home DIR] [--gap S]
+    python -m benchmarks.conversation --other                  # questions that nobody looked at while improving
     python -m benchmarks.conversation --minutes 30             # 60 turns: memory at the start and at the end
     python -m benchmarks.conversation --clients 10             # ten conversations at once: a queue, no errors
 
@@ -11,8 +12,9 @@ annual reports (PDF), spoken by flite's voices, which nothing was trained to rec
  speech -> sound    from the end of the words in the microphone to the first sound of the loudspeaker, both tapped on
                     one audio clock; beside it what the page and the server themselves report
  barge-in           from the first sound of the interruption to silence of the loudspeaker, tapped
- right page         a page with the answer is among the first 5 pages found for what was understood / for the question
-                    as it is written
+ right page         a page with the answer is among the first 5 pages that the answer itself found, as its events
+                    tell, spoken and typed; beside it by searching for the transcript alone, and how many answers
+                    cite such a page
  lost               questions that were spoken and got no answer
 
 Latencies are wall clock and depend on what else the machine does: its load, and the CPU time of the server and of the
@@ -42,7 +44,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._talking_clients import talk
-from benchmarks._talking_page import Heard, Script, converse, judge, percentile, voices
+from benchmarks._talking_page import Heard, Script, converse, first_pages, judge, percentile, voices
 from core.errors import UsageError, cli_main
 from core.runtime import stay_offline
 
@@ -71,6 +73,25 @@ QUESTIONS = (  # and words that stand on a page with the answer
     ("How does the domestic DVD segment of Netflix derive its revenues?", "DVD-by-mail"),
     ("How many employees of Costco are represented by unions?", "17,000 employees are represented"),
     ("How much of the Nike sales came from outside the United States?", "61% of total revenues"),
+)
+OTHER_DOCUMENTS = (
+    "AMAZON_2019_10K.pdf",
+    "FOOTLOCKER_2022_8K_dated_2022-08-19.pdf",
+    "MGMRESORTS_2023Q2_10Q.pdf",
+)
+OTHER_QUESTIONS = (
+    ("How many people did Amazon employ at the end of 2019?", "798,000 full-time and part-time employees"),
+    ("What base salary will Dillon receive?", "$1,300,000"),
+    ("When did MGM complete the sale of The Mirage?", "December 19, 2022"),
+    ("When did Amazon acquire Whole Foods Market?", "August 28, 2017"),
+    ("To how much will the base salary of Johnson be reduced?", "fifty percent (50%)"),
+    ("When did MGM acquire The Cosmopolitan?", "On May 17, 2022"),
+    ("In which state was Amazon reincorporated?", "reincorporated in 1996 in the state of Delaware"),
+    ("When will Johnson step down as chief executive officer?", "effective September 1, 2022"),
+    ("By how much was the annual cash rent reduced for Gold Strike Tunica?", "$40 million reduction"),
+    ("Who is the chief financial officer of Amazon?", "Senior Vice President and Chief Financial Officer"),
+    ("How many days before must a party give notice of non-renewal?", "180 days"),
+    ("What was the fair value of the acquired equity interests of LeoVegas?", "equaled $556 million"),
 )
 INTERRUPTIONS = (
     "Wait, how many employees does Nike have?",
@@ -160,12 +181,12 @@ def serving(home: Path, documents: Sequence[Path]) -> Iterator[Server]:
         server.stop()
 
 
-def pages_with(data: Path, words: Sequence[str]) -> dict[str, set[tuple[str, int]]]:
+def pages_with(data: Path, documents: Sequence[str], words: Sequence[str]) -> dict[str, set[tuple[str, int]]]:
     """words -> pages (document, from 1) on which they stand, white space aside."""
     import pypdfium2
 
     found: dict[str, set[tuple[str, int]]] = {each: set() for each in words}
-    for name in DOCUMENTS:
+    for name in documents:
         document = pypdfium2.PdfDocument(data / "financebench" / "pdfs" / name)
         for number in range(len(document)):
             text = re.sub(r"\s+", "", document[number].get_textpage().get_text_bounded())
@@ -178,12 +199,8 @@ def pages_with(data: Path, words: Sequence[str]) -> dict[str, set[tuple[str, int
 
 
 def top_pages(server: Server, question: str) -> list[tuple[str, int]]:
-    """The first 5 pages found."""
-    pages: list[tuple[str, int]] = []
-    for hit in server.ask(f"/api/workspaces/{WORKSPACE}/search", {"question": question, "top_k": 20})["hits"]:
-        if (page := (hit["document"], hit["page"])) not in pages:
-            pages.append(page)
-    return pages[:5]
+    """The first 5 pages found by a search."""
+    return first_pages(server.ask(f"/api/workspaces/{WORKSPACE}/search", {"question": question, "top_k": 20})["hits"])
 
 
 def measure(server: Server, script: Script) -> tuple[list[Heard], dict[str, Any]]:
@@ -207,30 +224,43 @@ def measure(server: Server, script: Script) -> tuple[list[Heard], dict[str, Any]
     return heard, cost
 
 
-def run_questions(server: Server, data: Path, count: int, gap_s: float) -> dict[str, Any]:
+def run_questions(server: Server, arguments: argparse.Namespace) -> dict[str, Any]:
+    documents, asked = chosen(arguments)
+    asked = asked[:6] if arguments.short else asked
     name, speech = voices()
     script = Script(speech)
-    for question, _ in QUESTIONS[:count]:
-        script.say(question, pause_s=gap_s)
-    print(f"{count} questions, voices: {name}, {script.length / 16_000:.0f} s of sound", flush=True)
+    for question, _ in asked:
+        script.say(question, pause_s=arguments.gap)
+    print(f"{len(asked)} questions, voices: {name}, {script.length / 16_000:.0f} s of sound", flush=True)
     heard, cost = measure(server, script)
-    right = pages_with(data, [words for _, words in QUESTIONS[:count]])
-    spoken = typed = cited = 0
-    print(f"{'question as it was understood':64} {'decided':>8} {'sound':>8} {'page says':>9} {'waited':>7}  page")
-    for (question, words), each in zip(QUESTIONS, heard, strict=False):
+    right = pages_with(arguments.data, documents, [words for _, words in asked])
+    counts = dict.fromkeys(("found_spoken", "found_typed", "cited_spoken", "cited_typed", "search_spoken"), 0)
+    print(
+        f"{'question as it was understood':64} {'decided':>8} {'sound':>8} {'page says':>9} {'waited':>7}  page, cited"
+    )
+    for (question, words), each in zip(asked, heard, strict=False):
         gold = right[words]
-        found = bool(each.transcript) and bool(gold & set(top_pages(server, each.transcript)))
-        spoken += found
-        typed += bool(gold & set(top_pages(server, question)))
-        cited += bool(gold & set(each.pages))
+        typed = server.ask(f"/v1/workspaces/{WORKSPACE}/ask", {"question": question})
+        outcome = {
+            "found_spoken": bool(gold & set(each.found)),
+            "found_typed": bool(gold & set(top_pages(server, question))),
+            "cited_spoken": bool(gold & set(each.pages)),
+            "cited_typed": bool(gold & {(c["document"], c["page"]) for c in typed["citations"]}),
+            "search_spoken": bool(each.transcript) and bool(gold & set(top_pages(server, each.transcript))),
+        }
+        for key, value in outcome.items():
+            counts[key] += value
         numbers = (each.decided, each.sound, each.sound_page, each.waited)
         shown = [f"{value:.0f}" if value is not None else "-" for value in numbers]
+        told = ["yes" if outcome[key] else "no" for key in ("found_spoken", "cited_spoken")]
         print(
             f"{(each.transcript or 'LOST: ' + question)[:64]:64} {shown[0]:>8} {shown[1]:>8} {shown[2]:>9}"
-            f" {shown[3]:>7}  {'yes' if found else 'no'}"
+            f" {shown[3]:>7}  {', '.join(told)}"
         )
+    found, typed_found = counts["found_spoken"], counts["found_typed"]
     return {
-        "questions": count,
+        "set": "other" if arguments.other else "usual",
+        "questions": len(asked),
         "voices": name,
         "lost": sum(not each.answered for each in heard),
         "decided_p50_ms": percentile([each.decided for each in heard], 50),
@@ -239,23 +269,26 @@ def run_questions(server: Server, data: Path, count: int, gap_s: float) -> dict[
         "sound_p95_ms": percentile([each.sound for each in heard], 95),
         "sound_as_reported_p50_ms": percentile([each.sound_page for each in heard], 50),
         "waited_p50_ms": percentile([each.waited for each in heard], 50),
-        "steps_after_decision_p50_ms": steps(heard),
+        "steps_after_decision_p50_ms": steps(heard, 50),
+        "steps_after_decision_p95_ms": steps(heard, 95),
         "speculation_kept": sum(each.latency.get("speculation") == "kept" for each in heard),
-        "page_spoken": spoken,
-        "page_typed": typed,
-        "page_spoken_per_typed": round(spoken / typed, 3) if typed else None,
-        "cited_spoken": cited,
-        "wer": word_error_rate(
-            [(question, each.transcript) for (question, _), each in zip(QUESTIONS, heard, strict=False)]
-        ),
+        **counts,
+        "found_spoken_per_typed": round(found / typed_found, 3) if typed_found else None,
+        "wer": word_error_rate([(q, each.transcript) for (q, _), each in zip(asked, heard, strict=False)]),
         **cost,
     }
 
 
-def steps(heard: Sequence[Heard]) -> dict[str, float | None]:
+def chosen(arguments: argparse.Namespace) -> tuple[Sequence[str], Sequence[tuple[str, str]]]:
+    """Documents and questions."""
+    return (OTHER_DOCUMENTS, OTHER_QUESTIONS) if arguments.other else (DOCUMENTS, QUESTIONS)
+
+
+def steps(heard: Sequence[Heard], share: float) -> dict[str, float | None]:
     names = ("transcript", "first_hit", "first_text", "first_audio", "played")
     return {
-        name: percentile([each.latency.get("after_decision_ms", {}).get(name) for each in heard], 50) for name in names
+        name: percentile([each.latency.get("after_decision_ms", {}).get(name) for each in heard], share)
+        for name in names
     }
 
 
@@ -370,6 +403,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with financebench/pdfs (default: %(default)s)")
     parser.add_argument("--home", type=Path, help="keep the workspaces here for the next run (default: a new folder)")
     parser.add_argument("--gap", type=float, default=12.0, help="silence after each question, s (default: %(default)s)")
+    parser.add_argument("--other", action="store_true", help="the other questions, over other documents")
     parser.add_argument("--minutes", type=float, help="one long conversation instead, two turns a minute")
     parser.add_argument("--clients", type=int, help="so many conversations at once instead")
     return parser.parse_args(argv)
@@ -378,7 +412,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     stay_offline()
-    documents = [arguments.data / "financebench" / "pdfs" / name for name in DOCUMENTS]
+    documents = [arguments.data / "financebench" / "pdfs" / name for name in chosen(arguments)[0]]
     if missing := [path.name for path in documents if not path.is_file()]:
         raise UsageError(
             f"{missing[0]} is not in {documents[0].parent}", remedy="Name the folder of the data with --data"
@@ -395,7 +429,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif arguments.clients:
                 results["at_once"] = run_clients(server, arguments.clients, 2 if arguments.short else 3)
             else:
-                questions = run_questions(server, arguments.data, 6 if arguments.short else 20, arguments.gap)
+                questions = run_questions(server, arguments)
                 results["questions"] = questions
                 results["interruptions"] = run_interruptions(
                     server, 2 if arguments.short else 6, questions["sound_p50_ms"]
