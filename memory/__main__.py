@@ -12,8 +12,9 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
-from core.errors import cli_main
+from core.errors import NotFoundError, cli_main
 from core.runtime import set_up_logging, stay_offline
 from core.settings import load_settings
 
@@ -33,6 +34,12 @@ def main() -> int:
     repair = commands.add_parser("repair", help="make a damaged store again from what can still be read")
     for command in (listing, export, delete, repair):
         command.add_argument("--workspace", default="default", help="default: %(default)s")
+        command.add_argument(
+            "--person",
+            default="",
+            metavar="FOLDER",
+            help="with accounts: whose, a folder's name in people/",
+        )
         command.add_argument("--home", help="folder of the workspaces (default: LECTERN_HOME or ~/.lectern)")
     arguments = parser.parse_args()
     set_up_logging(False)
@@ -50,6 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.home)
     with Workspace.open(settings.home, arguments.workspace, create=False) as workspace:
         folder = workspace.path
+    if arguments.person:
+        folder = folder / "people" / arguments.person
+        if Path(arguments.person).name != arguments.person or not folder.is_dir():
+            raise NotFoundError(f"nobody's conversations are in {folder}", remedy="See the folders beside it")
     if arguments.command == "repair":
         repaired = repair(folder)
         print(f"{repaired.sessions} conversations, {repaired.turns} turns and {repaired.memories} memories were saved.")

@@ -166,9 +166,12 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _remedy(path: Path) -> str:
+    folder = path.parent
+    of_one = folder.parent.name == "people"  # with accounts each user's conversations have a folder of their own
+    which = f"{folder.parents[1].name} --person {folder.name}" if of_one else folder.name
     return (
-        f"Stop Lectern and run `python -m memory repair --workspace {path.parent.name}`: it saves what can be read; or "
-        f"move {path.name} away to start anew. The documents are not touched"
+        f"Stop Lectern and run `python -m memory repair --workspace {which}`: it saves what can be read; or move "
+        f"{path.name} away to start anew. The documents are not touched"
     )
 
 

@@ -83,6 +83,8 @@ def _copy(damaged: sqlite3.Connection, store: DialogueStore) -> tuple[int, int, 
             "INSERT INTO memory_words (rowid, terms) VALUES (?, ?)",
             ((row["id"], " ".join(index_terms(row["text"]))) for row in memories),
         )
+        for row in _readable(damaged, "SELECT key, value FROM meta WHERE key = 'joined'"):  # memory/sharing.py
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", tuple(row))
         connection.executemany("INSERT OR IGNORE INTO speakers VALUES (?)", {(row["speaker"],) for row in memories})
     given = sum(_highest(damaged, table) for table in ("turns", "memories"))
     return len(sessions), len(turns), len(memories), max(0, given - len(turns) - len(memories))

@@ -16,6 +16,7 @@ from memory.dialogue_database import DATABASE
 from memory.dialogue_store import DialogueStore
 from memory.long_term import LongTermMemory
 from memory.repair import repair
+from memory.sharing import Joined, joined, take_up
 from memory.types import Said
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +131,35 @@ def test_the_command_line_lists_exports_and_deletes(
             store.find("TALK 0 契約 🏠")
         with pytest.raises(NotFoundError):
             store.find("nothing")
+
+
+def test_the_error_names_the_command_that_repairs_a_users_store(
+    lectern_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With accounts each user's conversations have a folder of their own; what they had joined comes back, too."""
+    from ingest.workspace import Workspace
+
+    with Workspace.open(lectern_home, "lease", create=True) as workspace:
+        mia, rob = workspace.path / "people" / "user-1", workspace.path / "people" / "user-2"
+    fill(mia, talks=1, turns=4)
+    fill(rob, talks=1, turns=4)
+    with DialogueStore(mia) as owner, DialogueStore(rob) as store:
+        shared = owner.sessions()[0]
+        take_up(store, shared.code, {"user-1": mia})
+    path = rob / "dialogue.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(b"not a database, but of the right length".ljust(len(whole), b"."))
+    with pytest.raises(LecternError) as error:
+        DialogueStore(rob)
+    assert "python -m memory repair --workspace lease --person user-2`" in error.value.remedy
+    path.write_bytes(whole)
+    words = ["memory", "repair", "--workspace", "lease", "--person", "user-2", "--home", str(lectern_home)]
+    monkeypatch.setattr(sys, "argv", words)
+    assert command_line.main() == 0 and capsys.readouterr().out.startswith("1 conversations, 4 turns")
+    with DialogueStore(rob) as store:
+        assert joined(store) == {shared.session_id: Joined("user-1", shared.code)}
+    monkeypatch.setattr(sys, "argv", [*words[:5], "../user-2", *words[6:]])
+    assert command_line.main() != 0
 
 
 def test_nothing_to_repair_is_said(tmp_path: Path) -> None:
