@@ -28,6 +28,7 @@ from omni.live.commands import Command, recognise
 from omni.live.hearing import Heard, Hearing
 from omni.live.latency import TurnTimes
 from omni.live.outbox import Outbox
+from omni.live.readings import common, readings, searched, steady
 from omni.live.replies import Replies
 from omni.live.speculation import Speculation, asks
 from omni.live.turn_taking import Signal, TurnTaker, Words, words_in
@@ -59,6 +60,7 @@ class _Turn:
     speculation: Speculation
     interrupts: bool  # began while the assistant had something to say, and is not judged yet
     partial: str = ""
+    shown: str = ""  # of it
     readings: tuple[str, ...] = ()
     words: Words = field(default_factory=Words)
     speech_frames: int = 0
@@ -356,10 +358,12 @@ class LiveConversation:
     def _partial(self, turn: _Turn, heard: Heard) -> None:
         text = heard.transcript.text
         pause = heard.kind == "pause"
-        stable = len(text) if pause else _common_words(turn.partial, text)
-        if text != turn.partial or pause:
-            self.outbox.event("partial", turn=turn.number, text=text, stable=stable)
-        turn.readings = _readings(heard.transcript)
+        stable = len(text) if pause else common(turn.partial, text)
+        shown = text if pause else steady(turn.partial, text)
+        if shown and (shown != turn.shown or pause):
+            turn.shown = shown
+            self.outbox.event("partial", turn=turn.number, text=shown, stable=min(stable, len(shown)))
+        turn.readings = readings(heard.transcript)
         turn.partial = text
         command = self._commanded(turn) if pause else None
         if pause:
@@ -422,7 +426,7 @@ class LiveConversation:
         times.mark("transcript", self._clock())
         if turn.hearing.ticket is not None:
             times.queued_ms += turn.hearing.ticket.waited_ms
-        turn.readings, turn.partial = _readings(transcript), transcript.text
+        turn.readings, turn.partial = readings(transcript), transcript.text
         command = self._commanded(turn)
         if turn.interrupts and command is None:
             said = self.replies.speech.being_said() if self.replies.speech is not None else ""
@@ -470,10 +474,11 @@ class LiveConversation:
     def _tell_transcript(
         self, turn: int, transcript: Transcript, *, typed: bool = False, corrects: int = 0, joins: int = 0
     ) -> None:
-        others = [reading for reading in _readings(transcript)[1:] if reading != transcript.text]
+        others = [reading for reading in readings(transcript)[1:] if reading != transcript.text]
         self.outbox.event(
             "transcript", turn=turn, text=transcript.text, confidence=round(transcript.confidence, 3),
-            hypotheses=others[:SHOWN_READINGS], typed=typed, corrects=corrects, joins=joins,
+            hypotheses=others[:SHOWN_READINGS], searched=searched(transcript), typed=typed, corrects=corrects,
+            joins=joins,
         )  # fmt: skip
 
     def _looking(self, turn: int, question: str, hits: Sequence[Hit]) -> None:
@@ -558,22 +563,6 @@ class LiveConversation:
             )
             self.replies.error(self._turn.number if self._turn is not None else 0, "behind", error)
         self._behind_told = behind
-
-
-def _readings(transcript: Transcript) -> tuple[str, ...]:
-    """The transcript's text and its other hypotheses, best first."""
-    found = dict.fromkeys([transcript.text, *(hypothesis.text for hypothesis in transcript.hypotheses)])
-    return tuple(text for text in found if text)
-
-
-def _common_words(before: str, now: str) -> int:
-    """Characters of the leading words that both partial transcripts share."""
-    count = 0
-    for a, b in zip(before.split(), now.split(), strict=False):
-        if a != b:
-            break
-        count += len(b) + 1
-    return min(max(count - 1, 0), len(now))
 
 
 assert SAMPLE_RATE == 16_000  # docs/live.md promises it to clients

@@ -16,7 +16,7 @@ from typing import Literal
 from core.errors import LecternError
 from ingest.tokens import index_terms
 from omni.close_terms import wordings
-from omni.live.completeness import words_of
+from omni.live.completeness import Finish, finished, words_of
 from omni.live.work import Priority, Work
 from omni.types import Transcript
 from rag.types import Hit
@@ -83,6 +83,8 @@ class Speculation:
                     return
             else:
                 if self._guessing or content == self._last_content or asked in self._looked or self._work.busy:
+                    return
+                if finished(text) is Finish.OPEN:  # a search that would certainly be in vain
                     return
                 self._guessing = True
                 self._last_content = content

@@ -7,13 +7,16 @@ import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from live_scene import FRAME, SAMPLES_A_WORD, InlineWork, Scene, ScriptedRecogniser
 
 from omni.live.hearing import Heard, Hearing
+from omni.live.readings import common, searched, steady
 from omni.live.work import Priority, Ticket, Work
+from omni.types import Correction, Transcript
 
 NOTICE = "how long is the notice period"
 ANSWER = ["The notice period is three months.", "It begins on the first day of a month."]
@@ -45,6 +48,23 @@ def test_partials_grow_and_what_is_stable_is_told(scene: Scene) -> None:
     assert len(partials) >= 4 and all(NOTICE.startswith(text) for text in partials)
     for event in scene.all("partial"):
         assert NOTICE.startswith(event["text"][: event["stable"]])
+
+
+def test_the_word_that_is_being_spoken_is_not_shown_until_it_stays() -> None:
+    assert steady("how many gas", "how many gas stationa") == "how many gas"
+    assert steady("How many gas,", "how many gas") == "how many gas"  # marks and case come and go
+    assert steady("", "how") == ""
+    assert "how many gas"[: common("how many cars", "how many gas")] == "how many"
+
+
+def test_what_is_searched_for_beside_what_was_heard_is_told() -> None:
+    said = "how is the quill on cleaned"
+    beside = Correction("quill on", "Quillon", 11, 19, 0.6)
+    unlikely = Correction("cleaned", "creased", 20, 27, 0.001)
+    transcript = Transcript(said, (), 1.0, corrections=(beside, unlikely))
+    assert searched(transcript) == [{"heard": "quill on", "term": "Quillon", "instead": False}]
+    instead = Transcript("how is the Quillon", (), 1.0, corrections=(replace(beside, end=18, applied=True),))
+    assert searched(instead) == [{"heard": "quill on", "term": "Quillon", "instead": True}]
 
 
 def test_what_is_looked_up_while_somebody_speaks_is_kept_if_they_stop_there(scene: Scene) -> None:

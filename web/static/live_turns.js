@@ -41,10 +41,11 @@ export class Turns {
     let turn = this.turns.get(n);
     if (turn) return turn;
     const asked = h("p", { class: "lec-asked", dir: "auto" });
+    const heard = h("div", {});
     const aside = h("div", { class: "lec-turn-aside" });
     const body = h("div", { class: "lec-answer" });
-    const element = h("article", { class: "lec-turn", "data-live": String(n) }, asked, aside, body);
-    turn = { live: n, number: null, question: "", understood: "", answer: null, interrupted: false, element, asked, aside, body, text: "", citations: [], hypotheses: [], ended: false };
+    const element = h("article", { class: "lec-turn", "data-live": String(n) }, asked, heard, aside, body);
+    turn = { live: n, number: null, question: "", understood: "", answer: null, interrupted: false, element, asked, heard, aside, body, text: "", citations: [], hypotheses: [], ended: false };
     this.turns.set(n, turn);
     this.host.place(element);
     return turn;
@@ -85,7 +86,7 @@ export class Turns {
     this.host.toEnd();
   }
 
-  transcript({ turn: n, text, hypotheses = [], typed, corrects, joins }) {
+  transcript({ turn: n, text, hypotheses = [], searched = [], typed, corrects, joins }) {
     for (const earlier of [corrects, joins]) if (earlier) this.remove(earlier);
     for (const other of this.turns.values()) if (other.live < n) this.stopped(other);
     const turn = this.turn(n);
@@ -94,8 +95,19 @@ export class Turns {
     turn.element.removeAttribute("aria-busy");
     turn.asked.classList.remove("lec-partial");
     turn.asked.replaceChildren(text, typed ? "" : iconButton("pencil", "Correct what I heard", () => this.edit(turn), { class: "lec-icon-button lec-small lec-correct" }));
+    turn.heard.replaceChildren(...searched.map((each) => this.reading(turn, each)));
     turn.body.replaceChildren(h("p", { class: "lec-thinking" }, "Looking through your documents", h("span", {}), h("span", {}), h("span", {})));
     this.host.toEnd();
+  }
+
+  // Words of the documents that were searched for where others were heard, and the other way to ask.
+  reading(turn, { heard, term, instead }) {
+    const [present, other] = instead ? [term, heard] : [heard, term];
+    const at = turn.question.toLowerCase().indexOf(present.toLowerCase());
+    const ask = () => this.correct(turn.live, turn.question.slice(0, at) + other + turn.question.slice(at + present.length));
+    return h("div", { class: "lec-heard" },
+      h("p", {}, "Heard ", h("q", { dir: "auto" }, heard), instead ? ", searched for " : ", also searched for ", h("q", { dir: "auto" }, term)),
+      at < 0 ? null : h("button", { type: "button", class: "lec-link", onclick: ask }, instead ? `I said ${heard}` : `I said ${term}`));
   }
 
   not_a_turn({ turn: n }) {
