@@ -11,6 +11,7 @@
 
 FROM python:3.11-slim-bookworm AS build
 ARG DEVICE=cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/lectern
 WORKDIR /src
@@ -18,14 +19,14 @@ COPY requirements.txt requirements-gpu.txt constraints.txt ./
 # torch first and alone, from the index of CPU builds where there is no GPU: it is most of the image
 RUN TORCH="$(grep -o '^torch==[^ ]*' requirements.txt)" \
     && if [ "$DEVICE" = gpu ]; then /opt/lectern/bin/pip install "$TORCH"; \
-       else /opt/lectern/bin/pip install "$TORCH" --index-url https://download.pytorch.org/whl/cpu; fi \
+       else /opt/lectern/bin/pip install "$TORCH" --index-url "$TORCH_INDEX"; fi \
     && grep -v '^torch==' requirements.txt > rest.txt \
     && if [ "$DEVICE" = gpu ]; then grep -v '^faiss-cpu' rest.txt > cut.txt && mv cut.txt rest.txt \
        && /opt/lectern/bin/pip install -r requirements-gpu.txt -c constraints.txt; fi \
     && /opt/lectern/bin/pip install -r rest.txt -c constraints.txt
 COPY . .
-RUN /opt/lectern/bin/pip install setuptools && /opt/lectern/bin/pip install --no-deps --no-build-isolation . \
-    && /opt/lectern/bin/pip uninstall -y setuptools
+# the setuptools that a fresh environment brings along is too old to build a wheel by itself
+RUN /opt/lectern/bin/pip install --upgrade "setuptools>=77" && /opt/lectern/bin/pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --create-home --home-dir /data lectern
