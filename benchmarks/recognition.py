@@ -2,16 +2,17 @@
 
     python -m benchmarks.recognition [--short] [--data ../shared/data] [--questions 40] [--voices rms,slt,awb]
     python -m benchmarks.recognition --only financebench --files BOEING_2018_10K,AMD_2015_10K
+    python -m benchmarks.recognition --only people --recognisers moonshine
+
+Recognisers stand side by side; the first is the one whose transcripts are searched with.
 
 1. Questions about documents, each text or set of filings a workspace of its own, spoken by flite's voices in turn (the
-   program `flite` is needed, for measuring only): word error rate (WER) of the general decoder and with the bias, and
-   the share of questions whose passage (texts) or page (filings) is among the first five hits: typed, from the
-   transcript alone, and with all hypotheses and close-sounding terms searched.
-2. People: WER of the general decoder, and with the language of a text that they do *not* talk about.
+   program `flite` is needed, for measuring only): word error rate (WER, benchmarks/_word_errors.py) without and with
+   the bias, and the share of questions whose passage (texts) or page (filings) is among the first five hits: typed,
+   from the transcript alone, and with all hypotheses and close-sounding terms searched.
+2. People: WER without, and with the language of a text that they do *not* talk about.
 3. What learning a workspace's words costs, per 100 pages (of 2,500 characters in texts), and streaming: CPU after the
-   last sample (ms) and what it understood, beside the whole recording at once.
-
-Both WERs come from one pass: the general decoder is the second opinion.
+   last sample (ms) and what was understood, beside the whole recording at once.
 """
 
 from __future__ import annotations
@@ -26,26 +27,27 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, cast
 
-import jiwer
 import numpy as np
 
+from benchmarks._word_errors import errors
 from core.errors import UsageError, cli_main
 from core.runtime import bound_kernels, stay_offline
-from core.settings import Settings, load_settings
+from core.settings import Settings, SpeechSettings, load_settings
 from ingest.embedders import load_embedder
 from ingest.pipeline import ingest_paths
 from ingest.workspace import Workspace
+from omni.asr import load_recogniser, recogniser_name
 from omni.audio import load_audio
 from omni.close_terms import wordings
 from omni.language_bias import DocumentLanguage, document_language
-from omni.sphinx import SphinxRecogniser
 from omni.spoken_form import spoken
-from omni.transcript_text import words_of
-from omni.types import Waveform
+from omni.types import RecognitionSession, Transcript, Waveform
 from rag.retriever import HybridRetriever
 from rag.types import Hit
 from rag.wordings import search_wordings
@@ -73,44 +75,65 @@ class Collection:
     asked: list[Asked]
 
 
+class Comparable(Protocol):
+    """A recogniser that tells what it hears with and without the words of documents."""
+
+    name: str
+
+    def compare(self, waveform: Waveform, vocabulary: Sequence[str]) -> tuple[Transcript, Transcript]: ...
+    def stream(self, vocabulary: Sequence[str] = ()) -> RecognitionSession: ...
+    def prepare(self, vocabulary: Sequence[str]) -> None: ...
+
+
 @dataclass
 class Tally:
     """Sums over the questions of one voice, or the recordings of one group."""
 
-    errors: dict[str, int] = field(default_factory=lambda: {"without": 0, "with": 0, "streamed": 0})
-    found: dict[str, int] = field(default_factory=lambda: {"typed": 0, "heard": 0, "readings": 0})
+    errors: Counter[str] = field(default_factory=Counter)  # "moonshine without", "moonshine with", ...
+    found: Counter[str] = field(default_factory=Counter)  # "typed", "heard", "readings"
+    cpu_ms: Counter[str] = field(default_factory=Counter)  # of both ways of a recogniser
     words: int = 0
     questions: int = 0
-    cpu_s: float = 0.0
     sound_s: float = 0.0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            {key: value + other.errors[key] for key, value in self.errors.items()},
-            {key: value + other.found[key] for key, value in self.found.items()},
+            self.errors + other.errors,
+            self.found + other.found,
+            self.cpu_ms + other.cpu_ms,
             self.words + other.words,
             self.questions + other.questions,
-            self.cpu_s + other.cpu_s,
             self.sound_s + other.sound_s,
         )
 
-    def hear(self, reference: str, **texts: str) -> None:
-        """Count the errors of each way of hearing; both sides in the same words ("2019" is "twenty nineteen")."""
-        wanted = " ".join(words_of(reference))
+    def hear(self, reference: str, sound: Waveform, texts: Mapping[str, str]) -> None:
+        """Count the errors of each way of hearing."""
         for way, text in texts.items():
-            result = jiwer.process_words(wanted, " ".join(words_of(text)))
-            self.errors[way] += result.substitutions + result.deletions + result.insertions
-        self.words += len(wanted.split())
+            wrong, words = errors(reference, text)
+            self.errors[way] += wrong
+        self.words += words
         self.questions += 1
+        self.sound_s += sound.seconds
 
-    def row(self) -> dict[str, float]:
-        row = {f"wer_{way}": round(100 * n / max(self.words, 1), 1) for way, n in self.errors.items()}
-        row["ratio"] = round(self.errors["with"] / max(self.errors["without"], 1), 3)
-        row |= {f"top{TOP}_{way}": round(n / max(self.questions, 1), 3) for way, n in self.found.items()}
-        row["spoken_typed"] = round(self.found["readings"] / max(self.found["typed"], 1), 3)
-        row["questions"] = self.questions
-        row["rtf_cpu"] = round(self.cpu_s / max(self.sound_s, 1e-9), 3)
-        return row
+    def row(self, recognisers: Sequence[str]) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for name in recognisers:
+            without, biased = self.errors[f"{name} without"], self.errors[f"{name} with"]
+            row[f"wer_{name}_without"] = round(100 * without / max(self.words, 1), 1)
+            row[f"wer_{name}_with"] = round(100 * biased / max(self.words, 1), 1)
+            row[f"ratio_{name}"] = round(biased / max(without, 1), 3)
+            row[f"rtf_cpu_{name}"] = round(self.cpu_ms[name] / 2000 / max(self.sound_s, 1e-9), 3)
+        if "streamed" in self.errors:
+            row["wer_streamed"] = round(100 * self.errors["streamed"] / max(self.words, 1), 1)
+        first, last = recognisers[0], recognisers[-1]
+        row["ratio_to_last_without"] = round(self.errors[f"{first} with"] / max(self.errors[f"{last} without"], 1), 3)
+        if self.found:
+            row |= {
+                f"top{TOP}_{way}": round(self.found[way] / max(self.questions, 1), 3)
+                for way in ("typed", "heard", "readings")
+            }
+            row["spoken_typed"] = round(self.found["readings"] / max(self.found["typed"], 1), 3)
+        return row | {"questions": self.questions, "words": self.words}
 
 
 def passage_texts(folder: Path, texts: Sequence[str], count: int) -> list[Collection]:
@@ -129,10 +152,14 @@ def passage_texts(folder: Path, texts: Sequence[str], count: int) -> list[Collec
     return collections
 
 
-def filings(folder: Path, files: Sequence[str], count: int) -> list[Collection]:
-    """Filings in one store with the pages that hold the evidence; only those named, if any are."""
+def filings(folder: Path, files: Sequence[str], count: int, smallest: int = 0) -> list[Collection]:
+    """Filings in one store with the pages that hold the evidence; only those named, if any, or the smallest ones."""
     records = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
     records = [r for r in records if not files or r["doc_name"] in files]
+    if smallest:
+        size = {r["doc_name"]: (folder / "pdfs" / f"{r['doc_name']}.pdf").stat().st_size for r in records}
+        kept = sorted(size, key=size.__getitem__)[:smallest]
+        records = [r for r in records if r["doc_name"] in kept]
 
     def right(record: dict) -> Callable[[Hit], bool]:
         pages = {(f"{record['doc_name']}.pdf", e["evidence_page_num"] + 1) for e in record["evidence"]}
@@ -160,9 +187,34 @@ def say(text: str, voice: str, path: Path) -> Waveform:
     return load_audio(path, sample_rate=16_000)
 
 
+def hear(
+    recognisers: Sequence[Comparable], sound: Waveform, language: DocumentLanguage, tally: Tally
+) -> tuple[dict[str, str], Transcript]:
+    """What each recogniser understands without and with the documents' words; the first one's biased transcript."""
+    texts: dict[str, str] = {}
+    transcripts: list[Transcript] = []
+    for recogniser in recognisers:
+        cpu = time.process_time()
+        biased, general = recogniser.compare(sound, language)
+        tally.cpu_ms[recogniser.name] += round(1000 * (time.process_time() - cpu))
+        texts |= {f"{recogniser.name} without": general.text, f"{recogniser.name} with": biased.text}
+        transcripts.append(biased)
+    return texts, transcripts[0]
+
+
+def stream(recogniser: Comparable, sound: Waveform, language: DocumentLanguage) -> tuple[str, float]:
+    """A question heard in blocks of 32 ms: its transcript, and the CPU time after the last of them, ms."""
+    session = recogniser.stream(language)
+    for start in range(0, len(sound.samples), 512):
+        session.accept(sound.samples[start : start + 512])
+    cpu = time.process_time()
+    text = session.finish().text
+    return text, (time.process_time() - cpu) * 1000
+
+
 def questions(
     collection: Collection,
-    recogniser: SphinxRecogniser,
+    recognisers: Sequence[Comparable],
     settings: Settings,
     voices: Sequence[str],
     folder: Path,
@@ -177,7 +229,7 @@ def questions(
     retriever = HybridRetriever(workspace, embedder, settings.retrieval)
     language = document_language(workspace)
     cpu = time.process_time()
-    recogniser.prepare(language)
+    recognisers[0].prepare(language)
     cpu = time.process_time() - cpu
     pages = sum(info.pages for info in workspace.documents())
     if pages <= len(collection.paths):  # texts have no sheets
@@ -189,23 +241,15 @@ def questions(
         voice = voices[index % len(voices)]
         sound = say(asked.text, voice, folder / "question.wav")
         tally = tallies[voice]
-        cpu = time.process_time()
-        biased, general = recogniser.compare(sound, language)
-        tally.cpu_s += time.process_time() - cpu
-        tally.sound_s += sound.seconds
-        texts = {"without": general.text, "with": biased.text}
+        texts, transcript = hear(recognisers, sound, language, tally)
         if streamed:
-            session = recogniser.stream(language)
-            for start in range(0, len(sound.samples), 512):
-                session.accept(sound.samples[start : start + 512])
-            cpu = time.process_time()
-            texts["streamed"] = session.finish().text
-            waits.append((time.process_time() - cpu) * 1000)
-        tally.hear(asked.text, **texts)
+            texts["streamed"], wait = stream(recognisers[0], sound, language)
+            waits.append(wait)
+        tally.hear(asked.text, sound, texts)
         for way, hits in (
             ("typed", retriever.search(asked.text, TOP)),
-            ("heard", retriever.search(biased.text, TOP)),
-            ("readings", search_wordings(retriever, wordings(biased), TOP)),
+            ("heard", retriever.search(transcript.text, TOP)),
+            ("readings", search_wordings(retriever, wordings(transcript), TOP)),
         ):
             tally.found[way] += any(asked.right(hit) for hit in hits)
     if waits:
@@ -215,7 +259,7 @@ def questions(
     return tallies, cost
 
 
-def people(folder: Path, recogniser: SphinxRecogniser, other: DocumentLanguage, limit: int) -> dict[str, Tally]:
+def people(folder: Path, recognisers: Sequence[Comparable], other: DocumentLanguage, limit: int) -> dict[str, Tally]:
     """Group -> WER without and with the language of another text."""
     groups: dict[str, Tally] = {}
     with open(folder / "transcripts.tsv", newline="", encoding="utf-8") as file:
@@ -224,11 +268,7 @@ def people(folder: Path, recogniser: SphinxRecogniser, other: DocumentLanguage, 
             if tally.questions >= limit:
                 continue
             sound = load_audio(folder / row["file"], sample_rate=16_000)
-            cpu = time.process_time()
-            biased, general = recogniser.compare(sound, other)
-            tally.cpu_s += time.process_time() - cpu
-            tally.sound_s += sound.seconds
-            tally.hear(row["transcript"], **{"without": general.text, "with": biased.text})
+            tally.hear(row["transcript"], sound, hear(recognisers, sound, other, tally)[0])
     return groups
 
 
@@ -242,26 +282,33 @@ def run(data: Path, options: argparse.Namespace, home: Path) -> dict[str, object
     if options.only in ("", "passages") and (data / "passages" / "questions.jsonl").is_file():
         collections += passage_texts(data / "passages", options.texts.split(","), count)
     if options.only in ("", "financebench") and (data / "financebench" / "questions.jsonl").is_file():
-        collections += filings(data / "financebench", [f for f in options.files.split(",") if f], count)
+        collections += filings(
+            data / "financebench", [f for f in options.files.split(",") if f], count, 2 * options.short
+        )
     if not collections and options.only != "people":
         raise UsageError(f"{data} has neither passages nor financebench", remedy="Give the folder with --data PATH")
     settings = load_settings(home)
-    recogniser = SphinxRecogniser()
-    results: dict[str, object] = {}
-    header = f"{'':30}{'WER without':>12}{'with':>7}{'ratio':>7}{'streamed':>10}"
-    print(header + f"{'top5 typed':>12}{'heard':>7}{'readings':>10}{'spoken/typed':>14}{'n':>5}{'RTF':>7}")
+    recognisers = [
+        cast("Comparable", load_recogniser(SpeechSettings(recogniser=name))) for name in options.recognisers.split(",")
+    ]
+    names = [recogniser.name for recogniser in recognisers]
+    results: dict[str, object] = {"recognisers": names}
+    print(f"{'':30}" + "".join(f"{f'{name}: WER without':>24}{'with':>7}{'ratio':>7}" for name in names), end="")
+    print(f"{'streamed':>10}{'top5 typed':>12}{'heard':>7}{'readings':>10}{'spoken/typed':>14}{'n':>5}{'RTF':>7}")
 
-    def note(name: str, tally: Tally, *, searched: bool = True) -> None:
-        row = tally.row()
+    def note(name: str, tally: Tally) -> None:
+        row = tally.row(names)
         results[name] = row
-        line = f"{name:30}{row['wer_without']:12.1f}{row['wer_with']:7.1f}{row['ratio']:7.2f}"
-        line += f"{row['wer_streamed']:10.1f}" if tally.errors["streamed"] else f"{'':10}"
-        if searched:
+        line = f"{name:30}"
+        for engine in names:
+            line += f"{row[f'wer_{engine}_without']:24.1f}{row[f'wer_{engine}_with']:7.1f}{row[f'ratio_{engine}']:7.2f}"
+        line += f"{row['wer_streamed']:10.1f}" if "wer_streamed" in row else f"{'':10}"
+        if tally.found:
             line += f"{row['top5_typed']:12.2f}{row['top5_heard']:7.2f}{row['top5_readings']:10.2f}"
             line += f"{row['spoken_typed']:14.2f}"
         else:
             line += f"{'':43}"
-        print(line + f"{row['questions']:5.0f}{row['rtf_cpu']:7.2f}", flush=True)
+        print(line + f"{row['questions']:5.0f}{row[f'rtf_cpu_{names[0]}']:7.3f}", flush=True)
 
     voices = options.voices.split(",")
     total = Tally()
@@ -270,7 +317,7 @@ def run(data: Path, options: argparse.Namespace, home: Path) -> dict[str, object
         collections = []
     for collection in collections:
         tallies, cost = questions(
-            collection, recogniser, settings, voices, home, streamed=options.streamed, embed=not options.words_only
+            collection, recognisers, settings, voices, home, streamed=options.streamed, embed=not options.words_only
         )
         for voice, tally in tallies.items():
             note(f"{collection.name}, {voice}", tally)
@@ -282,8 +329,10 @@ def run(data: Path, options: argparse.Namespace, home: Path) -> dict[str, object
         note("all questions", total)
     if options.only in ("", "people") and (data / "speech" / "transcripts.tsv").is_file():
         other = text_language(data / "passages" / "state_of_the_union.md", home / "other")
-        for group, tally in sorted(people(data / "speech", recogniser, other, 4 if options.short else 10**6).items()):
-            note(f"people: {group}", tally, searched=False)
+        groups = people(data / "speech", recognisers, other, 4 if options.short else 10**6)
+        for group, tally in sorted(groups.items()):
+            note(f"people: {group}", tally)
+        note("people, all", sum(groups.values(), Tally()))
     return results
 
 
@@ -291,9 +340,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recognition", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--short", action="store_true", help="six questions a text, four recordings a group")
+    parser.add_argument(
+        "--short", action="store_true", help="six questions a text, two filings, four recordings a group"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder (default: ../shared/data)")
     parser.add_argument("--questions", type=int, default=40, help="per text (default: 40)")
+    parser.add_argument(
+        "--recognisers",
+        default=",".join(dict.fromkeys([recogniser_name(SpeechSettings()), "pocketsphinx"])),
+        help="of speech.recogniser (default: %(default)s)",
+    )
     parser.add_argument("--voices", default=",".join(VOICES), help="of flite, in turn (default: rms,slt,awb)")
     parser.add_argument("--texts", default="state_of_the_union,wikitexts", help="of passages/ (default: the two short)")
     parser.add_argument("--files", default="", help="filings of financebench/, without .pdf (default: all 24)")

@@ -80,19 +80,23 @@ class TermIndex:
         self._lengths = np.array([len(said[term]) for term in self.terms], np.int64)
         width = int(self._lengths.max(initial=1))
         self._phones = np.zeros((len(self.terms), width), np.int64)
-        self._bags = np.zeros((len(self.terms), len(PHONES)), np.float32)
+        self._rows = {term: row for row, term in enumerate(self.terms)}
+        self._kinds = np.zeros((len(self.terms), _KINDS.shape[1]), np.float32)
         for row, term in enumerate(self.terms):
             self._phones[row, : len(said[term])] = said[term]
-            np.add.at(self._bags[row], said[term], 1.0)
+            self._kinds[row] = _KINDS[said[term]].sum(0)
+
+    def length(self, term: str) -> int:
+        """Phones of one of the terms."""
+        return int(self._lengths[self._rows[term]])
 
     def nearest(self, phones: Sequence[int], top_k: int = 5) -> list[tuple[str, float]]:
         """Terms nearest to some phones with their distances (0: the same, at most MAX_DISTANCE), nearest first."""
         if not self.terms or len(phones) < MIN_PHONES - 1:
             return []
         heard = np.asarray(phones, np.int64)
-        bag = np.bincount(heard, minlength=len(PHONES)).astype(np.float32)
         # phones of the same kind that both have: what a small distance cannot do without
-        shared = np.minimum(_soft(self._bags), _soft(bag)).sum(1) / np.maximum(self._lengths, len(heard))
+        shared = np.minimum(self._kinds, _KINDS[heard].sum(0)).sum(1) / np.maximum(self._lengths, len(heard))
         shared[np.abs(self._lengths - len(heard)) > 0.45 * np.maximum(self._lengths, len(heard))] = 0.0
         rows = np.argpartition(-shared, min(SHORTLIST, len(shared) - 1))[:SHORTLIST]
         rows = rows[shared[rows] > 0.0]
@@ -155,12 +159,8 @@ def wordings(transcript: Transcript, corrections: Sequence[Correction] | None = 
     return [Wording(text, weight / total) for text, weight in ranked]
 
 
-def _soft(bags: np.ndarray) -> np.ndarray:
-    """Counts by kinds of phones: vowels together, consonants by place and manner."""
-    return bags @ _KINDS
-
-
 def _kinds() -> np.ndarray:
+    """(39, 9): which kind a phone is of: vowels together, consonants by place and manner."""
     groups = [*(("P", "B"), ("F", "V", "TH", "DH"), ("T", "D"), ("K", "G"), ("S", "Z", "SH", "ZH", "CH", "JH"))]
     groups += [("M", "N", "NG"), ("L", "R", "ER"), ("W", "Y", "HH"), tuple(v for v in _VOWELS if v != "ER")]
     kinds = np.zeros((len(PHONES), len(groups)), np.float32)

@@ -11,7 +11,6 @@ English only.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,20 +24,24 @@ from omni.language_bias import BiasedModel, read_built
 from omni.moonshine_bias import DocumentBias, general_trigram
 from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
+from omni.moonshine_terms import DocumentTerms
 from omni.moonshine_text import written
 from omni.second_opinion import combined
+from omni.trigram_lookup import TrigramFile
 from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
 
+N_REPAIRS = 6  # lines with a term of the documents that are hypotheses
 MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a recognition session knows of the documents."""
+    """What is known of the documents."""
 
     biased: BiasedModel
     bias: DocumentBias
+    terms: DocumentTerms
 
 
 @dataclass(frozen=True)
@@ -129,26 +132,36 @@ class MoonshineRecogniser:
 
     def _reading(self, beams: list[Beam], expected: Expectation | None) -> Reading:
         names = expected.biased.names if expected else {}
-        scores: dict[str, float] = {}
-        closed = -math.inf
-        for beam in beams:
-            raw = self.model.text(beam.tokens)
-            if re.search(r"(?<!\.)[.?!]$", raw):
-                closed = float(np.logaddexp(closed, beam.score))
-            text = written(raw, names)
-            if text:
-                scores[text] = float(np.logaddexp(scores.get(text, -math.inf), beam.score))
-        if not scores or not written(self.model.text(beams[0].tokens), names):
+        lines = [self.model.text(beam.tokens) for beam in beams]
+        shares = np.exp([beam.score - beams[0].score for beam in beams])
+        shares /= shares.sum()
+        weights: dict[str, float] = {}  # by how likely they are
+        believed = ""
+        if expected is not None:
+            best = beams[0]
+            doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
+            line, repairs = expected.terms.repaired(lines[0], doubts)
+            believed = written(line, names)
+            for repair in repairs[:N_REPAIRS]:
+                text = written(repair.text, names)
+                weights[text] = max(weights.get(text, 0.0), float(shares[0]) * repair.probability)
+        for line, share in zip(lines, shares, strict=True):
+            text = written(line, names)
+            weights[text] = weights.get(text, 0.0) + float(share)
+        believed = believed or written(lines[0], names)
+        if not believed:
             return Reading()
-        total = np.logaddexp.reduce(list(scores.values()))
-        ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
-        hypotheses = tuple(Hypothesis(text, float(score - total)) for text, score in ranked)
-        best = beams[0]
-        sentence = min(1.0, math.exp(closed - np.logaddexp.reduce([beam.score for beam in beams])))
-        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens, sentence)
+        weights.pop("", None)
+        weights[believed] = max(weights.values())  # it stands first
+        total = sum(weights.values())
+        ranked = sorted(weights.items(), key=lambda item: (item[1], item[0] == believed), reverse=True)
+        hypotheses = tuple(Hypothesis(text, math.log(weight / total)) for text, weight in ranked if weight > 0)
+        return Reading(hypotheses, math.exp(beams[0].sound / len(beams[0].tokens)), beams[0].tokens)
 
 
 @lru_cache(maxsize=4)
 def _expectation(language_model: Path, model: MoonshineModel) -> Expectation:
     biased = read_built(language_model)
-    return Expectation(biased, DocumentBias(biased, general_trigram(), model.pieces))
+    general = general_trigram()
+    mixed = TrigramFile(language_model, general)
+    return Expectation(biased, DocumentBias(mixed, general, model.pieces), DocumentTerms(biased, mixed, general))

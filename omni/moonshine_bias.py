@@ -1,6 +1,6 @@
 """What the words of some documents are worth to the recogniser: the ratio of two language models, word by word.
 
-    bias = DocumentBias(biased, general_trigram(), model.pieces)
+    bias = DocumentBias(TrigramFile(biased.language_model, general), general, model.pieces)
     bias.word("Khazars,", ("help", "the"))         # (3.1, ("the", "khazars")): nats
     bias.ahead("Khaz")                             # 4.0: what a word that begins so may be worth
 
@@ -18,12 +18,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from omni.language_bias import BiasedModel
 from omni.moonshine_search import TEXT_TOKENS, WORD, History
+from omni.question_patterns import STOP_WORDS
 from omni.sphinx_decoder import general_language_model
 from omni.trigram_lookup import TrigramFile
 
 WEIGHT = 0.5  # of the ratio
+STOP_WEIGHT = 0.25  # of the ratio of a word that says little
 UNKNOWN = 1e-6  # general probability of a word that the general model lacks
 MOST = 6.0  # nats that one word is worth at most, before WEIGHT
 STRANGE = -0.5  # nats: a word that neither model knows
@@ -38,12 +39,12 @@ def general_trigram() -> TrigramFile:
 
 
 class DocumentBias:
-    """A Bias (omni/moonshine_search.py) towards the words of a BiasedModel. Thread-safe."""
+    """A Bias (omni/moonshine_search.py) towards the words of a model that documents are mixed into. Thread-safe."""
 
     def __init__(
-        self, biased: BiasedModel, general: TrigramFile, pieces: Sequence[bytes], *, weight: float = WEIGHT
+        self, mixed: TrigramFile, general: TrigramFile, pieces: Sequence[bytes], *, weight: float = WEIGHT
     ) -> None:
-        self._mixed, self._general, self._weight = TrigramFile(biased.language_model, general), general, weight
+        self._mixed, self._general, self._weight = mixed, general, weight
         self._begin = _beginnings(self._mixed, general)
         self.ahead = lru_cache(maxsize=20_000)(self._ahead)
         self.word = lru_cache(maxsize=20_000)(self._word)
@@ -65,9 +66,9 @@ class DocumentBias:
             return 0.0, ()
         for word in spoken_words(written, self._mixed):
             value = self._ratio(word, history or ("<s>",))
-            total += value
+            total += value * (STOP_WEIGHT if word in STOP_WORDS else self._weight)
             history = (*history[-1:], word)
-        return self._weight * total, history
+        return total, history
 
     def _ratio(self, word: str, history: History) -> float:
         expected = self._mixed.logp(word, history)

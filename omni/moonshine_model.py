@@ -110,6 +110,17 @@ class MoonshineModel:
     def decoder(self, states: np.ndarray, *, beams: int = 1) -> Decoder:
         return Decoder(self._decoder, self.outputs, states, beams)
 
+    def places(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """Where each token stands in `text(tokens)`: start and end; empty at 0 for marks without text."""
+        places, position, begun = [], 0, False
+        for token in tokens:
+            piece = self.pieces[token].decode("utf-8", "ignore") if token > END else ""
+            length = len(piece) if begun else len(piece.lstrip("\u2581"))
+            begun = begun or length > 0
+            places.append((position, position + length))
+            position += length
+        return places
+
     def text(self, tokens: Sequence[int]) -> str:
         """Written English; characters that were cut in the middle are left out."""
         joined = b"".join(self.pieces[token] for token in tokens if token > END)

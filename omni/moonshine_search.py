@@ -1,6 +1,5 @@
-"""Tokens out of Moonshine's decoder: greedily, or by a beam search that expects some words more than others.
+"""Tokens out of Moonshine's decoder, by a beam search that may expect some words more than others.
 
-    tokens = greedy(model, states, limit)                          # what a partial transcript is made of
     readings = beam_search(model, states, limit, beams=6, bias=bias)     # best first
 
 With a bias, a beam's score is log P(tokens | sound) + sum over its words of log P_documents(w | h) / P_general(w | h),
@@ -48,7 +47,8 @@ class Beam:
     """A reading, whole or in the making."""
 
     tokens: tuple[int, ...] = ()
-    sound: float = 0.0  # log P(tokens | sound)
+    logps: tuple[float, ...] = ()  # log P(token | sound, tokens before)
+    sound: float = 0.0  # their sum
     bias: float = 0.0  # of its whole words
     open: str = ""  # the word that is being written
     ahead: float = 0.0  # what that one may be worth
@@ -61,25 +61,6 @@ class Beam:
 
 def token_limit(samples: int) -> int:
     return LEAST_TOKENS + int(TOKENS_PER_S * samples / SAMPLE_RATE)
-
-
-def greedy(model: MoonshineModel, states: np.ndarray, limit: int, draft: Sequence[int] = ()) -> list[int]:
-    """The likeliest token each time, without start and end.
-
-    draft: what was understood of less of the same sound; checked in one call, and kept as far as it is still likeliest.
-    """
-    decoder = model.decoder(states)
-    best = decoder.start(draft)[:, :TEXT_TOKENS].argmax(axis=1).tolist()
-    agreed = next((i for i, token in enumerate(draft) if best[i] != token), len(draft))
-    tokens = [*draft[:agreed]]
-    decoder.keep(agreed + 1)
-    token = best[agreed]
-    while token > BEGIN and token != END and len(tokens) < limit:
-        tokens.append(token)
-        if _loops(tokens):
-            return _unlooped(tokens)
-        token = int(decoder.step([0], [token])[0, :TEXT_TOKENS].argmax())
-    return tokens
 
 
 def beam_search(
@@ -134,16 +115,16 @@ def _candidates(logps: np.ndarray, bias: Bias | None, beams: int) -> list[tuple[
 
 
 def _extended(model: MoonshineModel, beam: Beam, token: int, logp: float, bias: Bias | None) -> Beam:
-    tokens, sound = (*beam.tokens, token), beam.sound + logp
+    tokens, logps, sound = (*beam.tokens, token), (*beam.logps, logp), beam.sound + logp
     if bias is None:
-        return Beam(tokens, sound)
+        return Beam(tokens, logps, sound)
     piece = "" if token == END else model.pieces[token].decode("utf-8", "ignore")
     if token != END and not piece.startswith(WORD):
         written = beam.open + piece
-        return Beam(tokens, sound, beam.bias, written, bias.ahead(written), beam.history)
+        return Beam(tokens, logps, sound, beam.bias, written, bias.ahead(written), beam.history)
     value, history = bias.word(beam.open, beam.history) if beam.open else (0.0, beam.history)
     begun = piece.removeprefix(WORD)
-    return Beam(tokens, sound, beam.bias + value, begun, bias.ahead(begun) if begun else 0.0, history)
+    return Beam(tokens, logps, sound, beam.bias + value, begun, bias.ahead(begun) if begun else 0.0, history)
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -160,14 +141,3 @@ def _loops(tokens: Sequence[int]) -> bool:
         if len(tail) == REPEATS * length and all(tail[i] == tail[i % length] for i in range(len(tail))):
             return True
     return False
-
-
-def _unlooped(tokens: list[int]) -> list[int]:
-    """Without the repetitions at the end."""
-    for length in range(1, 9):
-        run = tokens[-length:]
-        if tokens[-REPEATS * length :] == run * REPEATS:
-            while tokens[-2 * length :] == run * 2:
-                tokens = tokens[:-length]
-            return tokens
-    return tokens

@@ -57,10 +57,10 @@ class MoonshineSession:
             raise UsageError("this utterance has ended", remedy="Begin another one with stream()")
         self._blocks.append(np.array(samples, np.float32))
         self._samples += len(samples)
+        while self._samples >= self._longest:
+            self._divide()
         if self._samples - self._heard >= self._wait_s * SAMPLE_RATE and not self._only_quiet():
             self._read()
-        if self._samples >= self._longest:
-            self._divide()
 
     def partial(self) -> str:
         """What has been understood so far, without a mark at its end; "" during the first moments."""
@@ -139,8 +139,8 @@ class MoonshineSession:
         """Read what was said before the quietest moment of the second half for good; the rest is the new stretch."""
         sound = self._sound()
         width = SAMPLE_RATE // 10
-        halfway = len(sound) // 2
-        loudness = [_loudness(sound[at : at + width]) for at in range(halfway, len(sound) - width, width)]
+        halfway = self._longest // 2
+        loudness = [_loudness(sound[at : at + width]) for at in range(halfway, self._longest - width, width)]
         end = halfway + int(np.argmin(loudness)) * width + width // 2
         reading = self._recogniser.read(sound[:end], self._expected, given=self._stable)
         self._done.append((self._start_s, self._start_s + end / SAMPLE_RATE, reading))

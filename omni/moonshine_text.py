@@ -24,6 +24,7 @@ def written(text: str, names: Mapping[str, str] | None = None) -> str:
     clauses = [_clause(clause.split(), names) for clause in parts[::2]]
     marks = [*parts[1::2], ""]
     line = " ".join(clause + mark for clause, mark in zip(clauses, marks, strict=True) if clause).strip()
+    line = re.sub(r"\bFY (?=\d{4}\b)", "FY", line)  # as filings write a fiscal year
     bare = line.rstrip(" .,;:!?-")
     if not re.search(r"\w", bare):
         return ""
