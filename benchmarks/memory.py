@@ -1,12 +1,13 @@
 """Dialogue memory: are evidence turns recalled, follow-ups understood, and does a turn cost the same late as early?
 
-    python -m benchmarks.memory [--short] [--data ../shared/data] [--home DIR] [--only locomo,squad,canard,script,scale]
+    python -m benchmarks.memory [--short] [--data ../shared/data] [--home DIR] [--only PART,PART]
 
  locomo   long conversations; share of the evidence turns among the first 5 and 10, categories 1-4, beside plain BM25.
           Every turn is one memory: its words, and the caption of the picture that it shares, in brackets
  squad    follow-ups made from pairs of SQuAD questions of one article that share a name: in the second it becomes a
           pronoun (he, she, it, they: whichever the paragraph uses most). History: the first question, one before it,
           and their answers. Is the paragraph found: as asked, as understood, as it stood (gold)?
+ layer    the same follow-ups, their earlier turns read as entries of the reader's external memory layer; after `squad`
  canard   people's follow-ups with their gold rewrites; what is to be found is the answer's text under its article's and
           section's title, among the answers of all dialogues. Those for fitting memory/referents.py are left out.
           Ours knows the article's title, as a talk knows the titles of what it cited; "untitled" has to do without,
@@ -35,7 +36,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.memory_follow_ups import canard_follow_ups, follow_ups, squad_follow_ups
+from benchmarks.memory_follow_ups import canard_follow_ups, follow_ups, layer, squad_follow_ups
 from benchmarks.memory_scale import scale
 from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
@@ -49,7 +50,7 @@ from memory.session import Dialogue
 from memory.types import Said
 from rag.engine import build_engine
 
-PARTS = ("locomo", "squad", "canard", "script", "scale")
+PARTS = ("locomo", "squad", "layer", "canard", "script", "scale")
 
 
 # -- LoCoMo ---------------------------------------------------------------------------------------------------------
@@ -189,6 +190,8 @@ def run(settings: Settings, data: Path, short: bool, only: Sequence[str], turns:
     if "squad" in only and (path := data / "squad" / "dev-half-v1.1.json").is_file():
         found = squad_follow_ups(path, sources / "squad", 100 if short else 500)
         note("squad", follow_ups(found, sources / "squad", "follow-squad", settings, embedder))
+        if "layer" in only:
+            note("layer", layer(found[: 20 if short else 60], "follow-squad", settings, embedder))
     if "canard" in only and (path := data / "canard" / "dev-half.json").is_file():
         found = canard_follow_ups(path, sources / "canard", 100 if short else 400)
         note("canard", follow_ups(found, sources / "canard", "follow-canard", settings, embedder))

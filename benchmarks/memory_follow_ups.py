@@ -117,6 +117,46 @@ def follow_ups(found: Sequence[FollowUp], folder: Path, name: str, settings: Set
     return table | {"gap_closed_percent": _closed(ranks), "questions": len(found)}
 
 
+def layer(found: Sequence[FollowUp], name: str, settings: Settings, embedder: Embedder) -> dict:
+    """Follow-ups as asked, read with the turns before them as entries of the reader's external memory, and without.
+
+    The reader gets the five best hits of the question in full. `gate`: tanh of the layer's gate, the factor of what it
+    adds. `largest_change`: of any token's log-odds. `same_first`: reads whose first passage and span stay the same.
+    """
+    import torch
+
+    from rag.engine import TRAINED_LOCATOR
+    from rag.locator import load_locator
+
+    locator = load_locator(TRAINED_LOCATOR, settings=settings)
+    right = {"without": 0, "with": 0}
+    same, change = 0, 0.0
+    with Workspace.open(settings.home, name) as workspace:
+        retriever = HybridRetriever(workspace, embedder, settings.retrieval)
+        for item in found:
+            hits = retriever.search(item.gold, 5)
+            said = [f"{asked} {answer}" for asked, answer in item.turns]
+            entries = np.ascontiguousarray(embedder.embed_passages(said), np.float32)
+            texts = [hit.chunk.text for hit in hits]
+            reads = {
+                "without": locator.network.score(item.raw, texts, None),
+                "with": locator.network.score(item.raw, texts, [entries] * len(hits)),
+            }
+            firsts = {}
+            for form, scores in reads.items():
+                located = locator._interpret(item.raw, hits, scores)[0]
+                firsts[form] = (located[0].chunk.chunk_id, located[0].spans[:1])
+                right[form] += located[0].chunk.document == item.document
+            same += firsts["with"] == firsts["without"]
+            change = max(change, float((reads["with"].tokens - reads["without"].tokens).abs().nan_to_num().max()))
+    gate = float(torch.tanh(locator.network.model.get_parameter("memory.gate").float()).item())
+    shares = {f"right_paragraph_{form}": round(count / len(found), 4) for form, count in right.items()}
+    return {
+        **shares, "same_first": round(same / len(found), 4), "largest_change": round(change, 5), "gate": round(gate, 5),
+        "questions": len(found),
+    }  # fmt: skip
+
+
 def _rank(hits: Sequence[Hit], document: str) -> float:
     """Of a document among those of the hits, from 1; infinite if it is not there."""
     names = list(dict.fromkeys(hit.chunk.document for hit in hits))
