@@ -136,6 +136,8 @@ def _inside(text: str, match: re.Match[str]) -> bool:
     """Whether the question itself has said what the pronoun stands for: "the customer if it is late"."""
     named = [m for m in mentions(text[: match.start()]) if m.kind in ("name", "title")]
     before = text[: match.start()].lower()
+    if named and match[0].lower() in ("its", "their"):  # "did Netflix complete its offering"
+        return True
     return bool(named) and bool(re.search(r"\b(?:if|when|because|that|before|after|while|and|but|or)\s+$", before))
 
 

@@ -51,6 +51,7 @@ DUTIES = [
         ("And the deposit, when is that returned?", DISPUTES, "When is the deposit returned?"),
         ("What should I do then?", LAMP, "What should I do about the flashing steam lamp?"),
         ("How long does that take?", TANK, "How long does the water tank take?"),
+        "When did Netflix complete its initial public offering?",
     ],
 )
 def test_the_question_is_completed(question: str, turns: Sequence[tuple[str, str]], query: str) -> None:
