@@ -145,7 +145,7 @@ def layer(found: Sequence[FollowUp], name: str, settings: Settings, embedder: Em
             firsts = {}
             for form, scores in reads.items():
                 located = locator._interpret(item.raw, hits, scores)[0]
-                firsts[form] = (located[0].chunk.chunk_id, located[0].spans[:1])
+                firsts[form] = (located[0].chunk.chunk_id, [span.text for span in located[0].spans[:1]])
                 right[form] += located[0].chunk.document == item.document
             same += firsts["with"] == firsts["without"]
             change = max(change, float((reads["with"].tokens - reads["without"].tokens).abs().nan_to_num().max()))
