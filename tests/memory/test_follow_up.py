@@ -51,7 +51,6 @@ DUTIES = [
         ("And the deposit, when is that returned?", DISPUTES, "When is the deposit returned?"),
         ("What should I do then?", LAMP, "What should I do about the flashing steam lamp?"),
         ("How long does that take?", TANK, "How long does the water tank take?"),
-        "When did Netflix complete its initial public offering?",
     ],
 )
 def test_the_question_is_completed(question: str, turns: Sequence[tuple[str, str]], query: str) -> None:
@@ -81,7 +80,8 @@ def test_lists_are_read_in_their_usual_forms() -> None:
 @pytest.mark.parametrize(
     "question",
     ["What is the total revenue of Apple in 2020?", "Who wrote Moby Dick?", "thanks", "谁是总统?", "?!", "", "🏠",
-     "How long does it take to file Form 10-K?", "How much is the monthly fee?", "What was net income in fiscal 2021?"],
+     "How long does it take to file Form 10-K?", "How much is the monthly fee?", "What was net income in fiscal 2021?",
+     "When did Netflix complete its initial public offering?"],
 )  # fmt: skip
 def test_what_stands_for_itself_is_left_alone(question: str) -> None:
     assert understand(question, SALES).query == question
