@@ -19,7 +19,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from core.errors import cli_main
+from core.errors import as_called, cli_main
 from core.runtime import bound_arenas, bound_kernels, set_up_logging, stay_offline
 from core.settings import load_settings
 from ingest import keeping
@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         command = importlib.import_module(module).main
         return cli_main(lambda: command([*before, *argv[1:]]))
     parser = argparse.ArgumentParser(
-        prog="app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=as_called("python app.py"),
+        description=as_called(__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--verbose", action="store_true", help="log what happens inside")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

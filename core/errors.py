@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class LecternError(Exception):
@@ -57,6 +58,11 @@ class MissingDependencyError(LecternError):
     """An optional package that is needed here and is not installed."""
 
 
+def as_called(text: str) -> str:
+    """`text` with commands as the user calls them: installed with pip, `python app.py` is `lectern`."""
+    return text.replace("python app.py", "lectern") if Path(sys.argv[0]).stem == "lectern" else text
+
+
 def cli_main(command: Callable[[], int | None]) -> int:
     """Run a command-line `command`; turn a LecternError into one line on stderr and its exit status.
 
@@ -65,7 +71,7 @@ def cli_main(command: Callable[[], int | None]) -> int:
     try:
         return command() or 0
     except LecternError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print("error: " + as_called(" ".join(str(error).split())), file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted: run the same command again to continue", file=sys.stderr)

@@ -92,3 +92,18 @@ def test_the_unit_is_well_formed(tmp_path: Path) -> None:
     unit.write_text(re.sub(r"^(User|Group)=.*\n", "", text, flags=re.M))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "lectern.service" not in done.stderr, done.stderr
+
+
+def test_commands_are_named_as_they_are_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever installed `lectern` is not told to run a file that is not there."""
+    from core.errors import UsageError, cli_main
+
+    def fail() -> int:
+        raise UsageError("nobody can log in", remedy="Run `python app.py users add anna`")
+
+    for called, shown in (("/opt/lectern/bin/lectern", "`lectern users add anna`"), ("app.py", "`python app.py users")):
+        monkeypatch.setattr(sys, "argv", [called])
+        assert cli_main(fail) == 2
+        assert shown in capsys.readouterr().err
