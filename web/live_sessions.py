@@ -6,21 +6,19 @@ import asyncio
 import json
 import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import LecternError
-from core.runtime import release_memory
 from omni.live.commands import dictionary
 from omni.live.conversation import LiveConversation
 from omni.live.mailbox import Mailbox
 from omni.live.outbox import Outbox
 from omni.live.turn_taking import TurnTaking
 from omni.live.types import LiveSettings
-from omni.live.work import Priority, Work
+from omni.live.work import Work
 from web.live_answerer import TalkAnswerer
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RELEASE_S = 20.0  # between two times that free memory is given back, while an answer is being said
 RECORDS = 1000  # latency records kept for whoever shows them
 
 
@@ -82,18 +79,14 @@ class LiveSessions:
         self.records: deque[dict[str, Any]] = deque(maxlen=RECORDS)
         self._sessions: dict[str, LiveSession] = {}
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
-        self._released = 0.0  # when memory was last given back
 
     def on_record(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """`listener` is told the latency record of every turn, in whichever thread it comes from."""
         self._listeners.append(listener)
 
     def record(self, record: dict[str, Any]) -> None:
-        """A turn has been answered and is being spoken: the quiet moment to give back what the search has left free."""
+        """A turn has been answered and is being spoken."""
         self.records.append(record)
-        if (now := time.monotonic()) - self._released > RELEASE_S:
-            self._released = now
-            self.work.submit(release_memory, priority=Priority.GUESS)
         for listener in self._listeners:
             try:
                 listener(record)

@@ -114,7 +114,7 @@ class ScriptedServer:
                 with contextlib.suppress(ConnectionClosed, OSError):
                     self._connection.send(frame)  # type: ignore[union-attr]
 
-    def wait(self, what: Callable[[], Any], timeout: float = 20) -> Any:
+    def wait(self, what: Callable[[], Any], timeout: float = 60) -> Any:
         """The first true value of `what()`, asked whenever something has come in."""
         with self._changed:
             deadline = time.monotonic() + timeout

@@ -1,192 +1,37 @@
-"""Live conversation in a real browser: with a server that the test scripts, and with the real one and real speech."""
+"""Live conversation in a real browser, with a server that the test scripts."""
+
+# ruff: noqa: F811 (fixtures are imported, and tests name them)
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
-import urllib.request
-import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from live_helpers import RATE, WANTED, Network, ScriptedServer
-from test_page import _CONTRAST, _WIDE, READABLE
-
-from benchmarks._talking_page import TAP
+from live_helpers import RATE, Network, ScriptedServer
+from live_stage import (  # noqa: F401
+    FAKE_MICROPHONE,
+    QUESTION,
+    SPY,
+    answer,
+    go_on,
+    hear,
+    listen_on,
+    loud_seconds,
+    marked,
+    network,
+    open_page,
+    scripted,
+    speak,
+    talk,
+    talkative,
+)  # fmt: skip
+from test_page import _CONTRAST, _WIDE
 
 pytestmark = pytest.mark.browser
-
-FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-LOUD = 0.02  # RMS of a block that sounds
-QUESTION = "How long is the notice period of the mill house?"
-NOTICE = (
-    "The notice period of the mill house is eleven weeks, and the letter has to reach the landlord on a working day "
-    "before noon, signed by every person who lives in the house, together with the book in which the meters were read "
-    "every month, the list of the repairs that were paid by the landlord, and all seven keys of the doors and gates"
-)
-TEXT = "The notice period is eleven weeks [1]. It begins on a Monday [2]."
-SPY = """
-window.frames_sent = [];
-let sockets = 0;
-const Native = WebSocket;
-window.WebSocket = class extends Native {
-  constructor(...rest) { super(...rest); this.number = sockets; sockets += 1; }
-  send(data) {
-    if (typeof data !== "string") window.frames_sent.push([this.number, [...data].join()]);
-    super.send(data);
-  }
-};
-"""
-
-
-@pytest.fixture(scope="module")
-def network(server: Any) -> Iterator[Network]:
-    network = Network(server.url)
-    yield network
-    network.close()
-
-
-@pytest.fixture
-def scripted(network: Network) -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer()
-    network.live = scripted.address
-    yield scripted
-    network.live = None
-    scripted.close()
-
-
-@pytest.fixture(scope="module")
-def talkative(launch_chromium: Callable[..., Any]) -> Any:
-    """A browser whose microphone beeps."""
-    return launch_chromium(*FAKE_MICROPHONE)
-
-
-@pytest.fixture
-def open_page(
-    server: Any, network: Network, talkative: Any, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Any]]:
-    """Open the page through the network that can be cut, in a workspace of the test's own. Fails on script errors."""
-    contexts: list[Any] = []
-    faults: list[str] = []
-    own = request.node.name.removeprefix("test_").partition("[")[0][:60].replace("_", "-")
-
-    def open_one(
-        *scripts: str,
-        browser: Any = None,
-        document: Path | None = None,
-        width: int = 1280,
-        permissions: tuple[str, ...] = ("microphone",),
-    ) -> Any:
-        create = urllib.request.Request(f"{server.url}/api/workspaces/{own}", method="PUT")
-        urllib.request.urlopen(create).close()
-        context = (browser or talkative).new_context(
-            viewport={"width": width, "height": 800}, permissions=list(permissions)
-        )
-        contexts.append(context)
-        context.add_init_script(f"localStorage.setItem('lectern.workspace', {own!r})")
-        for script in (TAP, WANTED, *scripts):
-            context.add_init_script(script)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
-        page.goto(network.url)
-        page.wait_for_selector(".lec-welcome-title")
-        if document is not None:
-            page.set_input_files("#lec-file", str(document))
-            page.wait_for_selector(f".lec-document:is({READABLE})")
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def talk(page: Any, scripted: ScriptedServer) -> None:
-    page.click(".lec-live-start")
-    scripted.wait(lambda: scripted.hellos)
-    scripted.say("state", state="listening")
-    page.wait_for_selector("[data-state=listening]")
-
-
-def hear(scripted: ScriptedServer, turn: int, text: str, **fields: Any) -> None:
-    """The events of a question up to its transcript."""
-    scripted.say("hearing", turn=turn, start_sample=512)
-    scripted.say(
-        "end_of_turn",
-        turn=turn,
-        start_sample=512,
-        speech_end_sample=1024,
-        decided_sample=2048,
-        waited_ms=64,
-        reason="complete",
-    )
-    scripted.say(
-        "transcript", turn=turn, text=text, **{"typed": False, "corrects": 0, "joins": 0, "hypotheses": [], **fields}
-    )
-
-
-def answer(scripted: ScriptedServer, turn: int, text: str = TEXT) -> None:
-    cited = {
-        "document": "lease.pdf",
-        "page": 1,
-        "quote": "?",
-        "start": 0,
-        "end": 1,
-        "boxes": [],
-        "verified": True,
-        "sheets": True,
-    }
-    citations = [{**cited, "n": n} for n in (1, 2)]
-    scripted.say("text", turn=turn, text=text)
-    for citation in citations:
-        scripted.say("citation", turn=turn, citation=citation)
-    finished = {"question": "?", "answer": text, "refused": False, "citations": citations, "model": "extractive"}
-    scripted.say("answer", turn=turn, answer=finished)
-
-
-def speak(scripted: ScriptedServer, speech: int, turn: int, seconds: float = 1.0) -> None:
-    """Two sentences of a tone each, which last `seconds`."""
-    scripted.say("speech", speech=speech, turn=turn, sample_rate=RATE, of="answer")
-    scripted.say("state", state="speaking")
-    chunks = round(seconds * 4)
-    for sentence, text in enumerate(re.findall(r"[^.]+\.", TEXT)):
-        start = sentence * chunks * RATE // 4
-        scripted.say(
-            "sentence",
-            speech=speech,
-            turn=turn,
-            sentence=sentence,
-            chunk=sentence * chunks,
-            start=start,
-            text=text.strip(),
-            citations=[sentence + 1],
-        )
-        scripted.speak(speech, seconds, first=sentence * chunks, last=sentence == 1, sentence=sentence)
-    scripted.say("speech_end", speech=speech, chunks=2 * chunks, samples=2 * chunks * RATE // 4)
-
-
-def go_on(page: Any) -> None:
-    """After a reload: browsers may wait for a click before they let a page make sound."""
-    page.wait_for_selector("[data-state]:not([data-state=asking]):not([data-state=connecting])")
-    if page.get_attribute(".lec-live", "data-state") == "blocked":
-        page.get_by_role("button", name="Go on", exact=True).click()
-
-
-def loud_seconds(page: Any) -> float:
-    """How long the loudspeaker has sounded so far."""
-    return sum(loudness > LOUD for _, loudness, _ in page.evaluate("window.tapped")) / 100
-
-
-def marked(page: Any) -> str:
-    return page.evaluate("[...(CSS.highlights.get('lec-spoken') ?? [])].map(String).join('')")
-
-
-# ---- with a scripted server -----------------------------------------------------------------------------------------
 
 
 def test_a_turn_is_shown_as_it_happens_and_marked_while_it_is_spoken(
@@ -247,9 +92,9 @@ def test_a_turn_is_shown_as_it_happens_and_marked_while_it_is_spoken(
     page.wait_for_function("[...CSS.highlights.get('lec-spoken') ?? []].join('').startsWith('It begins')")
     first = scripted.message("first_played", speech=1)
     assert first["turn"] == 1
-    assert first["after_speech_end_ms"] - first["after_decision_ms"] == pytest.approx(1024 / 16, abs=15)
+    assert first["after_speech_end_ms"] > first["after_decision_ms"]  # 64 ms of sound lie between the two
     assert scripted.message("played", speech=1, playing=False)["samples"] == 2 * RATE
-    assert loud_seconds(page) == pytest.approx(2, abs=0.1)  # every sample once, without a gap
+    assert loud_seconds(page) == pytest.approx(2, abs=0.2)  # every sample once
     assert marked(page) == ""
 
     scripted.say("state", state="listening")
@@ -303,7 +148,7 @@ def test_an_interruption_ducks_holds_resumes_and_cancels(
     talk(page, scripted)
     hear(scripted, 1, QUESTION)
     answer(scripted, 1)
-    speak(scripted, 1, 1, seconds=4)
+    speak(scripted, 1, 1, seconds=20)  # longer than the slowest machine needs for what follows
     page.wait_for_function("window.tapped.at(-1)?.[1] > 0.25")
     scripted.say("duck", speech=1)
     page.wait_for_function("window.tapped.at(-1)[1] < 0.06 && window.tapped.at(-1)[1] > 0.02")
@@ -325,11 +170,11 @@ def test_an_interruption_ducks_holds_resumes_and_cancels(
     scripted.message("stopped", speech=1)
     page.wait_for_function("window.tapped.at(-1)[1] === 0")
     before = loud_seconds(page)
-    assert before < 7  # of 8 s that had been sent
-    scripted.speak(1, 1, first=32)  # crossed the flush on its way
+    assert before < 39  # of 40 s that had been sent
+    scripted.speak(1, 1, first=160)  # crossed the flush on its way
     scripted.say("not_a_turn", turn=2, reason="noise", text="")
     page.wait_for_function("document.querySelectorAll('.lec-turn').length === 1")
-    page.wait_for_timeout(300)
+    listen_on(page, 0.3)
     assert loud_seconds(page) == before
     assert "Interrupted" in page.inner_text(".lec-answer")
     assert page.locator(".lec-answer-text").all_inner_texts() == ["The notice period is"]
@@ -353,6 +198,7 @@ def test_what_was_heard_can_be_corrected_typed_and_commanded(
         hypotheses=["How long is the no dice period", "How long is the notice period"],
     )
     answer(scripted, 1)
+    assert page.locator(".lec-heard").count() == 0
     page.click("button[aria-label='Correct what I heard']")
     page.keyboard.press("Escape")
     assert page.inner_text(".lec-asked") == "How long is the no dice period"
@@ -385,6 +231,36 @@ def test_what_was_heard_can_be_corrected_typed_and_commanded(
     assert page.locator(".lec-live").is_hidden()
 
 
+@pytest.mark.parametrize(
+    ("text", "instead", "shown", "asked"),
+    [
+        (
+            "How is the quill on cleaned",
+            False,
+            "Heard quill on, also searched for Quillon",
+            "How is the Quillon cleaned",
+        ),
+        ("How is the Quillon cleaned", True, "Heard quill on, searched for Quillon", "How is the quill on cleaned"),
+    ],
+)
+def test_what_was_searched_for_in_place_of_what_was_heard_is_shown_and_taken_back(
+    open_page: Callable[..., Any], scripted: ScriptedServer, text: str, instead: bool, shown: str, asked: str
+) -> None:
+    page = open_page(width=390)
+    talk(page, scripted)
+    hear(scripted, 1, text, searched=[{"heard": "quill on", "term": "Quillon", "instead": instead}])
+    answer(scripted, 1)
+    page.wait_for_selector(".lec-answer-foot")
+    assert page.inner_text(".lec-heard p") == shown
+    assert not page.evaluate(_WIDE)
+    page.click(".lec-heard button")
+    correction = scripted.message("correct")
+    assert (correction["turn"], correction["text"]) == (1, asked)
+    scripted.say("transcript", turn=2, text=asked, typed=True, corrects=1, joins=0, hypotheses=[])
+    page.wait_for_selector(".lec-turn[data-live='2']")
+    assert page.locator(".lec-heard").count() == 0
+
+
 def test_push_to_talk_sends_only_while_the_button_or_space_is_held(
     open_page: Callable[..., Any], scripted: ScriptedServer
 ) -> None:
@@ -394,7 +270,7 @@ def test_push_to_talk_sends_only_while_the_button_or_space_is_held(
     page.get_by_role("button", name="Hold to talk").first.click()
     scripted.message("mode", mode="push_to_talk")
     sent = len(scripted.samples)
-    page.wait_for_timeout(300)
+    listen_on(page, 0.3)
     assert len(scripted.samples) == sent
 
     page.keyboard.down("Space")  # at once, whatever was clicked last
@@ -443,7 +319,7 @@ def test_a_broken_connection_loses_no_sound_in_either_direction(
     network.cut()
     page.wait_for_selector("[data-state=reconnecting]")
     scripted.speak(1, 1, first=4)  # said while nobody listens
-    page.wait_for_timeout(400)
+    listen_on(page, 0.4)
     before = len(scripted.samples)
     network.mend()
     scripted.wait(lambda: len(scripted.hellos) == 2)
@@ -453,7 +329,7 @@ def test_a_broken_connection_loses_no_sound_in_either_direction(
     assert hello["have"] == {"speech": 1, "chunk": 3}
     scripted.wait(lambda: len(scripted.samples) > before + 40 * 512)
     assert scripted.message("played", speech=1, playing=False)["samples"] == 2 * RATE
-    assert loud_seconds(page) == pytest.approx(2, abs=0.1)
+    assert loud_seconds(page) == pytest.approx(2, abs=0.2)
     assert not [m for m in scripted.messages if m["type"] == "gap"]
 
     sent = page.evaluate("window.frames_sent")
@@ -532,91 +408,3 @@ def test_without_a_microphone_one_line_says_why_and_typing_goes_on(
     page.fill("#lec-question", QUESTION)
     page.keyboard.press("Enter")
     page.wait_for_selector(".lec-answer-foot, .lec-answer .lec-notice")
-
-
-# ---- with the real server and real speech ---------------------------------------------------------------------------
-
-
-class FakeVoice:
-    """What the microphone hears: a file that Chromium reads anew whenever the microphone is opened."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "microphone.wav"
-        self.say("", seconds=1)
-
-    def say(self, text: str, *, seconds: float = 0.3) -> None:
-        """`seconds` of silence, the text in the product's voice, silence again."""
-        from omni.tts import load_synthesiser
-
-        sound = [np.zeros(int(seconds * RATE), np.float32)]
-        if text:
-            sound += [piece.samples for piece in load_synthesiser().stream(text)]
-        sound.append(np.zeros(RATE, np.float32))
-        samples = (0.8 * 32767 * np.concatenate(sound)).astype("<i2")
-        with wave.open(str(self.path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes(samples.tobytes())
-
-
-def ask_aloud(page: Any, voice: FakeVoice, text: str) -> None:
-    """Speak into the microphone that is running, by closing and opening it."""
-    voice.say(text)
-    page.click(".lec-live-pause")
-    page.click(".lec-live-pause.lec-button-main")
-
-
-def test_ask_interrupt_correct_reload_and_lose_the_network(
-    open_page: Callable[..., Any], launch_chromium: Callable[..., Any], network: Network, tmp_path: Path
-) -> None:
-    """One spoken conversation with everything that can come in between; no turn is lost."""
-    document = tmp_path / "lease.md"
-    document.write_text(
-        f"# Lease\n\n{NOTICE}.\n\nThe rent of the garden is forty euros a month.\n\nThe roof is made of slate.\n"
-    )
-    voice = FakeVoice(tmp_path)
-    browser = launch_chromium(*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={voice.path}%noloop")
-    page = open_page(SPY, browser=browser, document=document)
-
-    voice.say(QUESTION, seconds=0.5)
-    page.click(".lec-live-start")
-    page.wait_for_selector("[data-state=speaking]")
-    assert "eleven weeks" in page.inner_text(".lec-answer")
-    page.wait_for_function("window.tapped.at(-1)[1] > 0.02")
-    page.wait_for_function("(CSS.highlights.get('lec-spoken')?.size ?? 0) > 0")
-
-    ask_aloud(page, voice, "Please tell me what is the rent of the garden?")  # into the middle of a long sentence
-    page.wait_for_selector(".lec-turn:nth-of-type(2) .lec-answer-foot")
-    assert "Interrupted" in page.inner_text(".lec-turn:nth-of-type(1)")
-    heard = page.locator(".lec-turn:nth-of-type(1) .lec-answer-text").all_inner_texts()
-    assert "seven keys" not in " ".join(heard)  # of its answer, what was heard: on a busy machine nothing yet
-
-    page.locator("button[aria-label='Correct what I heard']").last.click()
-    page.fill(".lec-correct-field", QUESTION)
-    page.keyboard.press("Enter")
-    page.wait_for_selector(f".lec-turn:last-of-type .lec-asked:text-is('{QUESTION}')")
-    page.wait_for_selector(".lec-turn:last-of-type .lec-answer-foot")
-    page.wait_for_selector("[data-state=speaking]")
-    assert "eleven weeks" in page.locator(".lec-answer").last.inner_text()
-
-    asked = page.locator(".lec-asked").all_inner_texts()
-    page.reload()  # in the middle of that answer
-    go_on(page)
-    page.wait_for_selector("[data-state=speaking]")
-    page.wait_for_function("window.tapped.at(-1)?.[1] > 0.02")
-    page.wait_for_selector(f".lec-asked:has-text('{QUESTION}')")
-    again = page.locator(".lec-asked").all_inner_texts()
-    assert again.count(QUESTION) == asked.count(QUESTION)  # not once more for being told again
-
-    ask_aloud(page, voice, "Stop.")
-    page.wait_for_selector("[data-state=listening]")
-    turns = page.locator(".lec-answer-foot").count()
-    ask_aloud(page, voice, "What is the roof made of?")
-    page.wait_for_selector("[data-state=hearing]")
-    network.cut()
-    page.wait_for_selector("[data-state=reconnecting]")
-    page.wait_for_timeout(5000)
-    network.mend()
-    page.wait_for_function("n => document.querySelectorAll('.lec-answer-foot').length > n", arg=turns)
-    assert "slate" in page.locator(".lec-answer").last.inner_text()
