@@ -520,3 +520,16 @@ def test_a_conversation_is_closed_when_its_role_is_taken_away(
             for _ in range(1000):
                 socket.receive_json()
     assert closed.value.code in (4403, 4404) and closed.value.reason
+
+
+def test_a_removed_user_leaves_no_conversation_behind(app: TestClient, accounts: Accounts, log_in: LogIn) -> None:
+    rob, mia, lease = log_in("rob"), log_in("mia"), "/api/workspaces/lease"
+    rob.post(f"{lease}/sessions", json={"title": "Rob's own"})
+    mia.post(f"{lease}/sessions", json={"title": "Mia's own"})
+    kept, gone = (accounts.users.get(name).principal().person for name in ("mia", "rob"))
+    people = accounts.home / "workspaces" / "lease" / "people"
+    assert (people / gone).is_dir()
+    accounts.remove_user("rob")
+    assert not (people / gone).exists() and (people / kept).is_dir()
+    assert rob.get(f"{lease}/sessions").status_code == 401
+    assert "Mia's own" in mia.get(f"{lease}/sessions").text

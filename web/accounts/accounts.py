@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 from pathlib import Path
 
 from core.errors import UsageError
@@ -27,6 +28,7 @@ FIRST_ADMIN = "admin"
 class Accounts:
     def __init__(self, home: Path, settings: ServerSettings | None = None) -> None:
         """Raises StoreError."""
+        self.home = home
         self.settings = settings or ServerSettings()
         self.database = Database(home)
         self.users = Users(self.database)
@@ -35,6 +37,16 @@ class Accounts:
         self.throttle = Throttle(self.database)
         self.rate = Rate()
         self.audit = Audit(self.database)
+
+    def remove_user(self, name: str) -> None:
+        """A user with all logins, keys and grants, and with the conversations and memories in every workspace.
+
+        Raises NotFoundError; UsageError for the last admin.
+        """
+        person = self.users.get(name).principal().person
+        self.users.remove(name)
+        for folder in self.home.glob(f"workspaces/*/people/{person}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         self.database.close()

@@ -116,7 +116,7 @@ def _users(arguments: argparse.Namespace, accounts: Accounts) -> int:
         admin, grants = _wanted(arguments)
         accounts.users.change(name, admin=admin, grants=grants)
     elif command == "remove":
-        accounts.users.remove(name)
+        accounts.remove_user(name)
     else:
         accounts.users.get(name)
         accounts.users.set_password(name, _password(name))

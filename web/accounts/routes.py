@@ -199,7 +199,7 @@ def change_user(name: str, change: UserChange, accounts: Held, principal: Who, r
 
 @router.delete("/api/accounts/users/{name}", status_code=204)
 def remove_user(name: str, accounts: Held, principal: Who, request: Request) -> Response:
-    accounts.users.remove(name)
+    accounts.remove_user(name)
     _note(accounts, principal, request, "users.remove", name)
     return Response(status_code=204)
 
