@@ -4,6 +4,7 @@ import { Problem } from "./client.js";
 import { h, icon } from "./dom.js";
 import { Bar } from "./live_bar.js";
 import { Connection } from "./live_connection.js";
+import { listenToKeys } from "./live_keys.js";
 import { LatencyPanel } from "./live_latency.js";
 import { Measure } from "./live_measure.js";
 import { Speaker } from "./live_speaker.js";
@@ -175,21 +176,13 @@ export function mountLive(host) {
     draw();
   }
 
-  document.addEventListener("keydown", (event) => {
-    if (!on || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && on.speaker.playing) { hush(); command("stop"); }
-    if (event.code !== "Space" || mode !== "push_to_talk") return;
-    const elsewhere = event.target.closest?.("input, textarea, select, summary, a, [contenteditable], button:not(.lec-talk), dialog");
-    if (elsewhere) return;
-    event.preventDefault(); // neither scroll nor click
-    if (!event.repeat) talk(true);
+  listenToKeys({
+    pushes: () => Boolean(on) && mode === "push_to_talk",
+    down: () => Boolean(on?.down),
+    talk,
+    playing: () => on?.speaker.playing,
+    stop: () => { hush(); command("stop"); },
   });
-  document.addEventListener("keyup", (event) => {
-    if (event.code !== "Space" || !on?.down) return;
-    event.preventDefault();
-    talk(false);
-  });
-  window.addEventListener("blur", () => { if (on?.down) talk(false); });
 
   function setMode(wanted) {
     if (on?.down) talk(false);
