@@ -11,6 +11,7 @@ English only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,15 @@ from omni.trigram_lookup import TrigramFile
 from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
 
+SHORT_S = 2.0  # what is no longer may be one of
+COMMANDS = frozenset(
+    str.split(
+        "stop|okay|ok|yes|no|repeat that|slower|faster|louder|quieter|go on|go back|thank you|open the page|"
+        "where is that|wait|continue|next page|cancel|why",
+        "|",
+    )
+)
+COMMAND = 2.0  # nats that they are likelier than other words in a conversation with one's documents
 N_REPAIRS = 6  # lines with a term of the documents that are hypotheses
 MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
 
@@ -105,7 +115,7 @@ class MoonshineRecogniser:
         beams = beam_search(
             self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
         )
-        return self._reading(beams, expected)
+        return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE)
 
     def assemble(
         self, pieces: Sequence[tuple[float, float, Reading]], seconds: float, expected: Expectation | None
@@ -130,33 +140,46 @@ class MoonshineRecogniser:
         ]
         return self.assemble(pieces, waveform.seconds, expected)
 
-    def _reading(self, beams: list[Beam], expected: Expectation | None) -> Reading:
+    def _reading(self, beams: list[Beam], expected: Expectation | None, *, short: bool = False) -> Reading:
+        """Beams of the same words count together: marks and capitals divide what is likely among several of them."""
         names = expected.biased.names if expected else {}
-        lines = [self.model.text(beam.tokens) for beam in beams]
-        shares = np.exp([beam.score - beams[0].score for beam in beams])
-        shares /= shares.sum()
-        weights: dict[str, float] = {}  # by how likely they are
-        believed = ""
+        groups: dict[str, list[Beam]] = {}
+        for beam in beams:
+            groups.setdefault(_bare(self.model.text(beam.tokens)), []).append(beam)
+        scores = {
+            words: float(np.logaddexp.reduce([beam.score for beam in group])) + COMMAND * (short and words in COMMANDS)
+            for words, group in groups.items()
+        }
+        total = np.logaddexp.reduce(list(scores.values()))
+        ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+        best = groups[ranked[0]][0]
+        line = self.model.text(best.tokens)
+        weights: dict[str, float] = {}  # of written lines: how likely they are
         if expected is not None:
-            best = beams[0]
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
-            line, repairs = expected.terms.repaired(lines[0], doubts)
-            believed = written(line, names)
-            for repair in repairs[:N_REPAIRS]:
-                text = written(repair.text, names)
-                weights[text] = max(weights.get(text, 0.0), float(shares[0]) * repair.probability)
-        for line, share in zip(lines, shares, strict=True):
-            text = written(line, names)
-            weights[text] = weights.get(text, 0.0) + float(share)
-        believed = believed or written(lines[0], names)
+            line, repairs = expected.terms.repaired(line, doubts)
+            share = math.exp(scores[ranked[0]] - total)
+            weights = {
+                written(repair.text, names): share * repair.probability for repair in reversed(repairs[:N_REPAIRS])
+            }
+        for words in ranked:
+            text = written(self.model.text(groups[words][0].tokens), names)
+            weights[text] = weights.get(text, 0.0) + math.exp(scores[words] - total)
+        believed = written(line, names)
         if not believed:
             return Reading()
         weights.pop("", None)
         weights[believed] = max(weights.values())  # it stands first
-        total = sum(weights.values())
-        ranked = sorted(weights.items(), key=lambda item: (item[1], item[0] == believed), reverse=True)
-        hypotheses = tuple(Hypothesis(text, math.log(weight / total)) for text, weight in ranked if weight > 0)
-        return Reading(hypotheses, math.exp(beams[0].sound / len(beams[0].tokens)), beams[0].tokens)
+        everything = sum(weights.values())
+        texts = sorted(weights, key=lambda text: (weights[text], text == believed), reverse=True)
+        hypotheses = tuple(
+            Hypothesis(text, math.log(weights[text] / everything)) for text in texts if weights[text] > 0
+        )
+        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens)
+
+
+def _bare(text: str) -> str:
+    return " ".join(re.findall(r"[\w']+", text.lower()))
 
 
 @lru_cache(maxsize=4)

@@ -25,6 +25,7 @@ from omni.trigram_lookup import TrigramFile
 
 WEIGHT = 0.5  # of the ratio
 STOP_WEIGHT = 0.25  # of the ratio of a word that says little
+START_WEIGHT = 0.25  # of the ratio of a line's first word
 UNKNOWN = 1e-6  # general probability of a word that the general model lacks
 MOST = 6.0  # nats that one word is worth at most, before WEIGHT
 STRANGE = -0.5  # nats: a word that neither model knows
@@ -66,7 +67,8 @@ class DocumentBias:
             return 0.0, ()
         for word in spoken_words(written, self._mixed):
             value = self._ratio(word, history or ("<s>",))
-            total += value * (STOP_WEIGHT if word in STOP_WORDS else self._weight)
+            weight = START_WEIGHT if not history else STOP_WEIGHT if word in STOP_WORDS else self._weight
+            total += value * weight
             history = (*history[-1:], word)
         return total, history
 

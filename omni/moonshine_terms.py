@@ -33,7 +33,7 @@ BELIEVED = 0.6  # probability of a term that takes the place of what was heard
 MAX_DOUBT = 12.0  # nats
 # Logistic regression: is the line better with the term? Fitted on questions of SQuAD's training articles and sentences
 # of other articles, spoken by flite.
-EXPECTED, DISTANCE, WORDS, STRANGE, DOUBT, CONSTANT = 0.304, -2.251, 0.948, 1.251, 0.632, -2.613
+EXPECTED, DISTANCE, WORDS, DOUBT, CONSTANT = 0.283, -2.049, 1.104, 1.032, -3.223
 
 Doubts = Sequence[tuple[int, int, float]]
 
@@ -93,13 +93,12 @@ class DocumentTerms:
                 self.likelihood(text) - before,
                 distance,
                 float(len(words)),
-                float(sum(self._mixed.number(word.removesuffix("'s")) < 0 for word in words)),
                 doubt / max(1, len(words)),
                 1.0,
             )
             chance = sum(
                 weight * value
-                for weight, value in zip((EXPECTED, DISTANCE, WORDS, STRANGE, DOUBT, CONSTANT), features, strict=True)
+                for weight, value in zip((EXPECTED, DISTANCE, WORDS, DOUBT, CONSTANT), features, strict=True)
             )
             probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, chance))))
             found.append(Repair(text, heard, written, start, end, probability, features))
