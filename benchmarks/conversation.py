@@ -98,6 +98,7 @@ INTERRUPTIONS = (
     "Hold on, what about the stores of Costco?",
     "Sorry, who founded Netflix?",
 )
+QUIET_S = 40.0
 TARGETS = {"decided_p50_ms": 350, "decided_p95_ms": 700, "sound_p50_ms": 900, "barge_in_p50_ms": 250}
 
 
@@ -321,11 +322,12 @@ def run_interruptions(server: Server, count: int, first_sound_ms: float | None) 
 
 
 def run_long(server: Server, minutes: float) -> dict[str, Any]:
-    """Two turns a minute; memory after the first six turns and at the end."""
+    """Two turns a minute; memory after the first six turns and at the end, each time when nobody has spoken for a
+    while: an answer's scratch is given back every half minute."""
     _, speech = voices()
     rows: list[Heard] = []
     turns = round(2 * minutes)
-    warm = None
+    warm, most = None, 0.0
     began, cpu = time.monotonic(), server.cpu_s()
     for start in range(0, turns, 6):  # a page at a time: what is tapped of a page grows, too
         script = Script(speech)
@@ -336,6 +338,9 @@ def run_long(server: Server, minutes: float) -> dict[str, Any]:
             script.length = sum(map(len, script.pieces))
         heard, _ = measure(server, script)
         rows += heard
+        most = max(most, server.memory_mb())
+        if not warm or len(rows) >= turns:
+            time.sleep(QUIET_S)
         warm = warm or server.memory_mb()
         print(f"{len(rows)} turns, {sum(not e.answered for e in rows)} lost, {server.memory_mb():.0f} MB", flush=True)
     third = max(1, len(rows) // 3)
@@ -345,7 +350,11 @@ def run_long(server: Server, minutes: float) -> dict[str, Any]:
         "lost": sum(not each.answered for each in rows),
         "memory_start_mb": round(warm or 0),
         "memory_end_mb": round(server.memory_mb()),
+        "memory_most_mb": round(most),
         "memory_change": round(server.memory_mb() / (warm or 1) - 1, 4),
+        "decided_p50_first_third_ms": percentile([each.decided for each in rows[:third]], 50),
+        "decided_p50_last_third_ms": percentile([each.decided for each in rows[-third:]], 50),
+        "decided_p95_ms": percentile([each.decided for each in rows], 95),
         "sound_p50_first_third_ms": percentile([each.sound for each in rows[:third]], 50),
         "sound_p50_last_third_ms": percentile([each.sound for each in rows[-third:]], 50),
         "server_cpu_s_per_turn": round((server.cpu_s() - cpu) / max(1, len(rows)), 2),
