@@ -24,7 +24,8 @@ SAYS_SOMETHING_S = 0.6  # from then on a partial transcript is believed
 
 _ALONE = frozenset(
     str.split(
-        """mhm mm hmm hm um uh huh uhm ah oh aha yeah yes yep yup ya okay ok right sure alright exactly indeed true
+        """mhm mhmm mm mmm mmhmm hmm hmmm hm um umm uh uhh huh uhm ah ahh oh ohh aha
+        yeah yes yep yup ya okay ok right sure alright exactly indeed true
         good great nice fine cool wow really interesting absolutely definitely totally perfect gotcha understood agreed
         correct no"""
     )
@@ -40,7 +41,7 @@ _TOGETHER = frozenset(
 )
 # What recognisers without such words in their dictionary write for "mhm" and "uh-huh".
 _MISHEARD = frozenset(
-    str.split("him hum home ham hun hung m mm n and in on a the oh of who whom huh hey he her or are it")
+    str.split("him hum home ham hun hung m mm n and in on a the oh of who whom huh hey he her or are it you")
 )
 
 

@@ -59,7 +59,7 @@ _PRONOUNS = frozenset(
         here now then today"""
     )
 )
-_LIGHT = _NEVER_LAST | _STRANDED | _AUXILIARY | _WH | _PRONOUNS | _POLITE
+SMALL = _LIGHT = _NEVER_LAST | _STRANDED | _AUXILIARY | _WH | _PRONOUNS | _POLITE
 
 COMPLETE_WORDS = 4  # a question of fewer words is more often the beginning of one ("what is rent")
 COMPLETE_FROM, OPEN_TO = 0.5, 0.15  # probabilities of an end; 0.5 is as likely as not where any word may be the last

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from omni.close_terms import apply, wordings
-from omni.live.completeness import words_of
+from omni.live.completeness import SMALL, words_of
 from omni.types import Transcript
 from rag.wordings import MAX_SEARCHED
 
 TOLD_FROM = 0.05  # probability of a reading that the user is told of
 MOST_TOLD = 3
+REPEATED = 3  # words that may be said again
 
 
 def readings(transcript: Transcript) -> tuple[str, ...]:
@@ -42,6 +43,17 @@ def steady(before: str, now: str) -> str:
     if words and [words_of(word) for word in before.split()[: len(words)]] != [words_of(word) for word in words]:
         words = words[:-1]
     return " ".join(words)
+
+
+def joined(first: str, second: str) -> str:
+    """Two turns that are one: "How long is the..." and "The notice period?" -> "How long is the notice period?"."""
+    before, after = first.rstrip(" .,;:?!…-").split(), second.split()
+    for count in range(min(len(before), len(after), REPEATED), 0, -1):  # said again after the pause
+        if [words_of(word) for word in before[-count:]] == [words_of(word) for word in after[:count]]:
+            return " ".join([*before, *after[count:]])
+    if after and after[0].lower() in SMALL and after[0] != "I":
+        after[0] = after[0].lower()
+    return " ".join([*before, *after])
 
 
 def common(before: str, now: str) -> int:

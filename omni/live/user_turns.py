@@ -21,7 +21,7 @@ from omni.live.commands import Command, recognise
 from omni.live.hearing import Heard, Hearing
 from omni.live.latency import TurnTimes
 from omni.live.outbox import Outbox
-from omni.live.readings import common, readings, searched, steady
+from omni.live.readings import common, joined, readings, searched, steady
 from omni.live.replies import Replies
 from omni.live.speculation import Speculation, asks
 from omni.live.turn import Turn
@@ -280,9 +280,7 @@ class UserTurns:
             else:
                 assert turn.before is not None and turn.before.final is not None
                 joins, first = turn.before.number, turn.before.final.text
-            transcript = replace(
-                transcript, text=f"{first.rstrip(' .?!')} {transcript.text}", hypotheses=(), corrections=()
-            )
+            transcript = replace(transcript, text=joined(first, transcript.text), hypotheses=(), corrections=())
         self.tell_transcript(turn.number, transcript, joins=joins)
         times.speculation = turn.speculation.verdict(transcript)
         if times.speculation == "kept" and (asked := asks(transcript.text)) in turn.found:

@@ -14,7 +14,7 @@ import pytest
 from live_scene import FRAME, SAMPLES_A_WORD, InlineWork, Scene, ScriptedRecogniser
 
 from omni.live.hearing import Heard, Hearing
-from omni.live.readings import common, searched, steady
+from omni.live.readings import common, joined, searched, steady
 from omni.live.work import Priority, Ticket, Work
 from omni.types import Correction, Transcript
 
@@ -55,6 +55,19 @@ def test_the_word_that_is_being_spoken_is_not_shown_until_it_stays() -> None:
     assert steady("How many gas,", "how many gas") == "how many gas"  # marks and case come and go
     assert steady("", "how") == ""
     assert "how many gas"[: common("how many cars", "how many gas")] == "how many"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "whole"),
+    [
+        ("How long is the...", "The notice period?", "How long is the notice period?"),
+        ("What about the garden,", "In the second lease?", "What about the garden in the second lease?"),
+        ("Who founded", "Netflix?", "Who founded Netflix?"),
+        ("What should", "I do?", "What should I do?"),
+    ],
+)
+def test_two_turns_that_are_one_read_as_one(first: str, second: str, whole: str) -> None:
+    assert joined(first, second) == whole
 
 
 def test_what_is_searched_for_beside_what_was_heard_is_told() -> None:

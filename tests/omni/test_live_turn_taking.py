@@ -220,7 +220,10 @@ def test_what_interrupts_and_what_does_not(heard: Interruption, verdict: Verdict
 
 
 def test_backchannels_are_short_and_say_nothing() -> None:
-    assert all(is_backchannel(text) for text in ("Okay.", "mhm", "uh huh", "Right, right", "I see.", "yeah okay"))
+    assert all(
+        is_backchannel(text)
+        for text in ("Okay.", "mhm", "Mm-hmm.", "Mmm.", "Uh-huh.", "uh huh", "Right, right", "I see.", "yeah okay")
+    )
     assert not any(
         is_backchannel(text) for text in ("", "no wait", "okay what about rent", "right of way", "i see a page")
     )
