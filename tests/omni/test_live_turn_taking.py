@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,8 @@ from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
 from omni.live.commands import dictionary, phone_distance, phrases, recognise
 from omni.live.completeness import Finish, finished, finished_among
 from omni.live.turn_taking import Signal, TurnTaker, TurnTaking, Words, words_in
+from omni.moonshine import MoonshineRecogniser
+from omni.moonshine_search import Beam
 from omni.types import Hypothesis, Transcript
 from omni.vad import FRAME_S
 
@@ -126,6 +130,15 @@ def test_marks_that_a_recogniser_hesitates_to_set_are_waited_for() -> None:
     whole = "How long is the notice period?"
     assert finished(whole, closed=None) is finished(whole, closed=0.99) is Finish.COMPLETE
     assert finished(whole, closed=0.05) is not Finish.COMPLETE
+
+
+def test_the_recognisers_marks_are_those_of_all_its_beams() -> None:
+    written = {(1,): "The rent.", (2,): "The rent,", (3,): "The rent..."}
+    recogniser = object.__new__(MoonshineRecogniser)  # without its weights
+    recogniser.model = SimpleNamespace(text=written.__getitem__)  # type: ignore[assignment]
+    beams = [Beam(tokens, math.log(share)) for tokens, share in zip(written, (0.5, 0.3, 0.2), strict=True)]
+    assert recogniser._closed(beams) == pytest.approx(0.5)
+    assert recogniser._closed(beams[1:]) == 0.0
 
 
 def test_words_of_a_transcript_carry_its_readings() -> None:
