@@ -17,10 +17,10 @@ import numpy as np
 from rag.number_agreement import conflicts
 from rag.table_rows import other_rows
 
-CONFLICT = 0.7  # another year, another numbered thing
-CROSSING = 0.3  # runs over the end of a paragraph
-OTHER_ROW = 2.0  # another row than that whose label the question spells out
-NO_STATEMENT = 3.0  # a heading, the names of columns, parts of two rows: these answer nothing
+CONFLICT = 1.75  # another year, another numbered thing
+CROSSING = 0.75  # runs over the end of a paragraph
+OTHER_ROW = 4.0  # another row than that whose label the question spells out
+NO_STATEMENT = 6.0  # a heading, the names of columns, parts of two rows: these answer nothing
 _ROW_END = re.compile(r"\|[ \t]*\n")
 _MARK = r"[\s#.():;•*–—-]"
 _HEADING = re.compile(rf"#+\s.*$|{_MARK}*(?:[ivxIVX]{{1,5}}|[A-Za-z])?{_MARK}*(?:\d{{1,2}}\.)*\d{{0,2}}{_MARK}*$")

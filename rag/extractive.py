@@ -19,7 +19,9 @@ from rag.types import Citation, Hit, Span
 
 NOTHING_FOUND = "I could not find an answer to this in the documents."
 # A further sentence is quoted if it is this much as likely to answer as the best one: closed and open questions.
-_RELATIVE_ONE, _RELATIVE_SEVERAL = 0.6, 0.35
+_RELATIVE = (0.6, 0.35)
+# The same for spans of the trained reader, whose probabilities are calibrated and therefore lie farther apart.
+_RELATIVE_READ = (0.35, 0.1)
 _CLOSED = (".", "!", "?", "。", "！", "？", '."', ".”", ".)", '?"', "?”", "…")
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _MOVES = re.compile(
@@ -47,7 +49,8 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
         query.core, items
     )  # the figure itself is asked for: what else it could be computed from is not
     kind = expected(question)
-    relative = _RELATIVE_SEVERAL if wants_several_sentences(question) else _RELATIVE_ONE
+    relative_one, relative_several = _RELATIVE if spans[0].sentence is None else _RELATIVE_READ
+    relative = relative_several if wants_several_sentences(question) else relative_one
     for span in spans[1:]:
         if len(chosen) == max_sentences:
             break
@@ -58,7 +61,7 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
         elif query.metric and items - {""}:
             wanted = False  # beside the figures, prose about them is noise
         else:
-            wanted = span.score >= (relative if same_document else max(relative, _RELATIVE_ONE)) * chosen[0].score
+            wanted = span.score >= (relative if same_document else max(relative, relative_one)) * chosen[0].score
             wanted = wanted and (kind not in _CLOSED_KINDS or holds(kind, span.text, question))
             # Beside a whole sentence, a line of a table or a heading ("hard 3 or 4 6 weeks") only confuses.
             wanted = wanted and (_whole(span) or not _whole(chosen[0]))

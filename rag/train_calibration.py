@@ -27,6 +27,7 @@ from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
 from rag.calibrate_locator import expected_calibration_error
 from rag.calibration import PATH, LogisticModel
+from rag.locator import whole_sentences
 from rag.query import understand
 from rag.sentence_locator import FEATURES as SENTENCE_FEATURES
 from rag.sentence_locator import SentenceLocator
@@ -154,7 +155,9 @@ def collect_support(shelf: Shelf, texts: Sequence[tuple[str, str]], *, answerabl
         hits = shelf.retriever.search(text, 10)
         for locator in (shelf.locator, shelf.trained):
             if locator is not None:
-                features = support_features(text, locator.locate(text, hits), workspace, embedder)
+                located = locator.locate(text, hits)  # widened, as the answer engine judges them
+                located = whole_sentences(located, lambda document, page: workspace.page(document, page).text)
+                features = support_features(text, located, workspace, embedder)
                 shelf.support.setdefault(locator.name, []).append(Support(article, features, answerable))
 
 
