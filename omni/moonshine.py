@@ -13,23 +13,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from omni.audio import SILENCE_PEAK, resample
-from omni.biased_models import BiasedModels, term_index
+from omni.biased_models import BiasedModels
+from omni.close_terms import MAX_CORRECTIONS
 from omni.language_bias import BiasedModel, read_built
 from omni.moonshine_bias import DocumentBias, general_trigram
 from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
-from omni.moonshine_terms import DocumentTerms
+from omni.moonshine_terms import BELIEVED, DocumentTerms, Repair
 from omni.moonshine_text import written
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
-from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
+from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
 
 SHORT_S = 2.0  # what is no longer may be one of
@@ -41,6 +42,8 @@ COMMANDS = frozenset(
     )
 )
 COMMAND = 2.0  # nats that they are likelier than other words in a conversation with one's documents
+ON_TOPIC = 0.2  # nats a word that the documents' words are worth at least where somebody talks about them: nine of ten
+# of flite's questions have more than 0.26, nine of ten sentences about something else less than 0.15
 N_REPAIRS = 6  # lines with a term of the documents that are hypotheses
 MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
 
@@ -61,6 +64,7 @@ class Reading:
     hypotheses: tuple[Hypothesis, ...] = ()  # best first
     confidence: float = 0.0  # 0..1: geometric mean of the tokens' probabilities
     tokens: tuple[int, ...] = ()  # of the best
+    corrections: tuple[Correction, ...] = ()  # terms that do not stand in it, but may have been said
     closed: float | None = None  # 0..1: probability of the readings that end in a full stop or a question mark
 
     @property
@@ -97,9 +101,7 @@ class MoonshineRecogniser:
 
     def prepare(self, vocabulary: Sequence[str]) -> None:
         """Build and load what a vocabulary needs ahead of the first question."""
-        expected = self.expectation(vocabulary, wait=True)
-        if expected is not None:
-            term_index(expected.biased)
+        self.expectation(vocabulary, wait=True)
 
     def expectation(self, vocabulary: Sequence[str], *, wait: bool) -> Expectation | None:
         biased = self._models.of(vocabulary, wait=wait)
@@ -117,18 +119,21 @@ class MoonshineRecogniser:
         )
         return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE)
 
-    def assemble(
-        self, pieces: Sequence[tuple[float, float, Reading]], seconds: float, expected: Expectation | None
-    ) -> Transcript:
+    def assemble(self, pieces: Sequence[tuple[float, float, Reading]], seconds: float) -> Transcript:
         """What was understood of each stretch (start and end in s) -> one transcript."""
         pieces = [piece for piece in pieces if piece[2].text]
         segments = tuple(Segment(start, end, reading.text) for start, end, reading in pieces)
         text = " ".join(segment.text for segment in segments)
         confidence = float(np.mean([reading.confidence for _, _, reading in pieces])) if pieces else 0.0
         n_best = combined([list(reading.hypotheses) for _, _, reading in pieces])
-        corrections = tuple(term_index(expected.biased).corrections(text)) if expected and text else ()
+        corrections: list[Correction] = []
+        position = 0
+        for _, _, reading in pieces:
+            corrections += [replace(c, start=c.start + position, end=c.end + position) for c in reading.corrections]
+            position += len(reading.text) + 1
+        corrections.sort(key=lambda correction: correction.weight, reverse=True)
         closed = pieces[-1][2].closed if pieces else None
-        return Transcript(text, segments, seconds, confidence, n_best, corrections, closed)
+        return Transcript(text, segments, seconds, confidence, n_best, tuple(corrections[:MAX_CORRECTIONS]), closed)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -138,10 +143,13 @@ class MoonshineRecogniser:
             (start, end, self.read(cut(heard, start, end).samples, expected))
             for start, end in speech_segments(heard, self._vad)
         ]
-        return self.assemble(pieces, waveform.seconds, expected)
+        return self.assemble(pieces, waveform.seconds)
 
     def _reading(self, beams: list[Beam], expected: Expectation | None, *, short: bool = False) -> Reading:
         """Beams of the same words count together: marks and capitals divide what is likely among several of them."""
+        if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
+            expected = None  # somebody talks about something else
+            beams = [replace(beam, bias=0.0) for beam in sorted(beams, key=lambda beam: beam.sound, reverse=True)]
         names = expected.biased.names if expected else {}
         groups: dict[str, list[Beam]] = {}
         for beam in beams:
@@ -155,13 +163,13 @@ class MoonshineRecogniser:
         best = groups[ranked[0]][0]
         line = self.model.text(best.tokens)
         weights: dict[str, float] = {}  # of written lines: how likely they are
+        repairs: list[Repair] = []
         if expected is not None:
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
             line, repairs = expected.terms.repaired(line, doubts)
+            repairs = repairs[:N_REPAIRS]
             share = math.exp(scores[ranked[0]] - total)
-            weights = {
-                written(repair.text, names): share * repair.probability for repair in reversed(repairs[:N_REPAIRS])
-            }
+            weights = {written(repair.text, names): share * repair.probability for repair in reversed(repairs)}
         for words in ranked:
             text = written(self.model.text(groups[words][0].tokens), names)
             weights[text] = weights.get(text, 0.0) + math.exp(scores[words] - total)
@@ -175,7 +183,19 @@ class MoonshineRecogniser:
         hypotheses = tuple(
             Hypothesis(text, math.log(weights[text] / everything)) for text in texts if weights[text] > 0
         )
-        return Reading(hypotheses, math.exp(best.sound / len(best.tokens)), best.tokens)
+        corrections = tuple(
+            Correction(repair.heard, repair.term, at, at + len(repair.heard), repair.probability)
+            for repair in repairs
+            if repair.probability < BELIEVED and (at := believed.find(repair.heard)) >= 0
+        )
+        confidence = math.exp(best.sound / len(best.tokens))
+        return Reading(hypotheses, confidence, best.tokens, corrections, self._closed(beams))
+
+    def _closed(self, beams: list[Beam]) -> float:
+        """The share of the beams that end in a full stop or a question mark."""
+        ends = [beam.score for beam in beams if re.search(r"(?<!\.)[.?!]$", self.model.text(beam.tokens))]
+        everything = np.logaddexp.reduce([beam.score for beam in beams])
+        return min(1.0, math.exp(np.logaddexp.reduce(ends) - everything)) if ends else 0.0
 
 
 def _bare(text: str) -> str:

@@ -1,8 +1,9 @@
-"""One utterance heard while it is spoken: what has been said so far is understood again and again, with the same search
-as at the end, so that at the end little is left to do.
+"""One utterance heard while it is spoken: what has been said so far is understood again and again.
 
-Words that two readings in a row agree on stay (local agreement, Liu et al., Interspeech 2020), except for the latest
-ones; later readings begin with them. Not thread-safe, but not bound to one thread either.
+While somebody speaks, words that two readings in a row agree on stay (local agreement, Liu et al., Interspeech 2020),
+except for the latest ones, and later readings begin with them. At a pause the whole stretch is searched anew, as what
+follows a word decides about it; a conversation asks for that before it knows that the turn has ended. Not thread-safe,
+but not bound to one thread either.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class MoonshineSession:
         self._wait_s = LEAST_S
         self._reading: Reading | None = None
         self._stable: tuple[int, ...] = ()  # tokens that readings begin with
+        self._whole = False  # `_reading` was searched from its first word on
         self._start_s = 0.0  # where the present stretch began
         self._done: list[tuple[float, float, Reading]] = []
         self._closed = False
@@ -70,12 +72,12 @@ class MoonshineSession:
 
     def pause(self) -> Transcript:
         """The transcript as if the utterance had ended here; it may go on all the same."""
-        if self._heard != self._samples and not self._only_quiet():
-            self._read()
+        if self._samples and not (self._whole and self._only_quiet()):
+            self._read(whole=True)
         pieces = list(self._done)
         if self._reading is not None and self._spoken(self._reading):
             pieces.append((self._start_s, self._seconds(), self._reading))
-        return self._recogniser.assemble(pieces, self._seconds(), self._expected)
+        return self._recogniser.assemble(pieces, self._seconds())
 
     def finish(self) -> Transcript:
         transcript = self.pause()
@@ -106,14 +108,17 @@ class MoonshineSession:
         """Whether a reading knows everything but a short quiet end."""
         if self._reading is None or self._samples - self._heard > TAIL_S * SAMPLE_RATE:
             return False
+        if self._samples == self._heard:
+            return True
         sound = self._sound()
         return _loudness(sound[self._heard :]) < QUIET * _loudness(sound[: self._heard])
 
-    def _read(self) -> None:
+    def _read(self, *, whole: bool = False) -> None:
         began = self._cpu()
         before, sound = self._reading, self._sound()
-        self._reading = self._recogniser.read(sound, self._expected, given=self._stable)
-        self._heard = self._samples
+        given = () if whole else self._stable
+        self._reading = self._recogniser.read(sound, self._expected, given=given)
+        self._heard, self._whole = self._samples, not given
         if before is not None:
             self._stable = self._agreed(before.tokens, self._reading.tokens)
         self._wait_s = max(LEAST_S, (self._cpu() - began) / SHARE)
@@ -142,11 +147,11 @@ class MoonshineSession:
         halfway = self._longest // 2
         loudness = [_loudness(sound[at : at + width]) for at in range(halfway, self._longest - width, width)]
         end = halfway + int(np.argmin(loudness)) * width + width // 2
-        reading = self._recogniser.read(sound[:end], self._expected, given=self._stable)
+        reading = self._recogniser.read(sound[:end], self._expected)
         self._done.append((self._start_s, self._start_s + end / SAMPLE_RATE, reading))
         self._start_s += end / SAMPLE_RATE
         self._blocks, self._samples = [sound[end:]], len(sound) - end
-        self._heard, self._reading, self._stable = 0, None, ()
+        self._heard, self._reading, self._stable, self._whole = 0, None, (), False
 
 
 def _loudness(samples: np.ndarray) -> float:
