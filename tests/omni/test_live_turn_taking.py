@@ -136,7 +136,7 @@ def test_the_recognisers_marks_are_those_of_all_its_beams() -> None:
     written = {(1,): "The rent.", (2,): "The rent,", (3,): "The rent..."}
     recogniser = object.__new__(MoonshineRecogniser)  # without its weights
     recogniser.model = SimpleNamespace(text=written.__getitem__)  # type: ignore[assignment]
-    beams = [Beam(tokens, math.log(share)) for tokens, share in zip(written, (0.5, 0.3, 0.2), strict=True)]
+    beams = [Beam(tokens, sound=math.log(share)) for tokens, share in zip(written, (0.5, 0.3, 0.2), strict=True)]
     assert recogniser._closed(beams) == pytest.approx(0.5)
     assert recogniser._closed(beams[1:]) == 0.0
 
