@@ -66,6 +66,7 @@ COMPLETE_FROM, OPEN_TO = 0.5, 0.15  # probabilities of an end; 0.5 is as likely 
 USUAL = 1.5  # log-odds of a full stop or question mark after whole sentences
 _SUBJECTS = frozenset(str.split("i you he she it we they thou"))
 _HELPING = frozenset(str.split("do does did can could will would shall should may might must"))
+_BEFORE_NOUNS = _SUBJECTS | frozenset(str.split("the a an my your our their its his her this these those"))
 _HESITATIONS = frozenset(str.split("um uh uhm er erm hmm hm mm"))
 
 
@@ -153,11 +154,18 @@ def _plainly(text: str) -> Finish:
     if last in _WH:  # "the committee is led by whom" asks, too
         return Finish.OPEN if 1 < len(words) <= 4 else Finish.UNKNOWN
     content = [word for word in words if word not in _LIGHT]
-    if not asks:
+    if not asks or _goes_on(words_of(text), words):
         return Finish.UNKNOWN
     if len(words) >= COMPLETE_WORDS and content and _has_verb(words):
         return Finish.COMPLETE
     return Finish.UNKNOWN
+
+
+def _goes_on(said: list[str], words: list[str]) -> bool:
+    """ "And was in fact ...", "what your country can do": parts of sentences that begin as questions do."""
+    if said[0] in {"and", "but"} and words[0] in _AUXILIARY:
+        return True
+    return words[0] in _WH - {"which", "whose"} and len(words) > 1 and words[1] in _BEFORE_NOUNS
 
 
 def _asks_indirectly(words: list[str]) -> bool:

@@ -108,6 +108,9 @@ def test_a_turn_that_never_ends_is_ended() -> None:
         ("Do you take her in?", Finish.UNKNOWN),
         ("How was I to do it?", Finish.UNKNOWN),
         ("Heavy rain.", Finish.UNKNOWN),
+        ("What your country can do for you?", Finish.UNKNOWN),
+        ("And was in fact the kind of letter?", Finish.UNKNOWN),
+        ("And how was the letter printed?", Finish.COMPLETE),
         ("In how many countries can people watch Netflix?", Finish.COMPLETE),
     ],
 )
