@@ -5,8 +5,9 @@
 Nothing depends on it: passages are data whatever they say (rag/prompts.py fences them, rag/extractive.py only quotes).
 But somebody who put such text into a document may have put more there, so readers are told. Signs add up, each with a
 weight: orders to set aside what was said before, being addressed as a machine, imitated chat roles, orders about the
-answer, requests to send or reveal, hidden characters. Also seen: the same in other scripts' look-alikes, spaced out,
-in base64, rot13 or backwards. Documents about such attacks are marked as well, rightly or not.
+answer, requests to send or reveal, hidden characters. A small model trained on other wordings (rag/suspicion_model.py)
+adds to them. Also seen: the same in other scripts' look-alikes, spaced out, in base64, rot13 or backwards. Documents
+about such attacks are marked as well, rightly or not.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import itertools
 import json
+import math
 import re
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
+from ingest.sentences import sentence_spans
+from rag.suspicion_model import logit
+
 THRESHOLD = 0.7  # where 2 of 1,000 ordinary paragraphs are marked
+NEARBY = 320  # characters within which signs add up
+MATCHES = 8  # of a sign that are looked at
+FADES = 1.5  # log-odds below its own threshold at which the model adds nothing any more
+DOUBT = 0.4  # what it takes away at most
 LONGEST = 20_000  # characters looked at
 
 
@@ -69,15 +79,33 @@ def suspicious(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def suspicion(text: str) -> float:
-    """How much it seems so: the sum of the signs, 0 for most texts."""
+    """How much it seems so: the sum of the signs and of what the model says, 0 for most texts."""
+    text = text[:LONGEST]
+    plain = _plain(text)
+    logits = [logit(_sentences(each)) for each in (plain, *_undisguised(plain))]
+    return max(0.0, signs_of(text) + from_model(max(logits), speaks=plain.isascii()))
+
+
+def from_model(logit: float, *, speaks: bool = True) -> float:
+    """What the model adds: THRESHOLD from 0 on, where it alone marks one ordinary passage in 200, then less and less.
+
+    Far below it takes away: handbooks of programs run commands, return answers and override options all the time.
+    Not from text beyond ASCII (`speaks`): it has read little but English.
+    """
+    if logit == -math.inf:
+        return 0.0  # it has seen nothing, or is not there
+    added = THRESHOLD * min(1.0 + logit / FADES, 1.0)
+    return max(added, -DOUBT if speaks else 0.0)
+
+
+def signs_of(text: str) -> float:
+    """The sum of the signs alone."""
     text = text[:LONGEST]
     hidden = _TAGS.findall(text)
     if hidden:  # invisible copies of ASCII: nobody sets them by accident (flags of regions are shorter)
         return 2.0 + _signs("".join(chr(ord(c) - 0xE0000) for c in "".join(hidden)))
     invisible = len(_INVISIBLE.findall(text))
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    if _LATIN.search(plain):
-        plain = re.sub(r"\w*[a-zA-Z]\w*", lambda word: word.group().translate(_LOOKALIKES), plain)
+    plain = _plain(text)
     score = _signs(plain)
     if invisible >= 8 and invisible > 0.02 * len(text) and plain.isascii():
         score += 0.5  # other scripts need joiners and marks
@@ -87,22 +115,40 @@ def suspicion(text: str) -> float:
     return score
 
 
+def _plain(text: str) -> str:
+    """Without invisible characters, and with Latin letters for those that only look like them."""
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    if _LATIN.search(plain):
+        plain = re.sub(r"\w*[a-zA-Z]\w*", lambda word: word.group().translate(_LOOKALIKES), plain)
+    return plain
+
+
+def _sentences(text: str) -> list[str]:
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
 def _signs(text: str) -> float:
+    """The highest sum of weights of different signs within NEARBY characters: far apart they are no one's order."""
     folded = re.sub(r"[ \t\r\f\v]+", " ", re.sub(r"(?<=\S)\n(?=\S)", " \n", text.casefold().replace("\u2019", "'")))
     joined = folded.replace(" \n", " ")  # lines of a PDF break sentences
-    score = 0.0
+    found: list[tuple[int, int, float]] = []  # (where, which sign, weight)
     counted: dict[str, list[tuple[int, int]]] = {}  # per group, the stretches of text that have been counted
-    for group, weight, pattern in _patterns():
+    for number, (group, weight, pattern) in enumerate(_patterns()):
         taken = counted.setdefault(group, [])
-        for match in pattern.finditer(joined):
+        seen = False
+        for match in itertools.islice(pattern.finditer(joined), MATCHES):
             if all(match.end() <= start or match.start() >= end for start, end in taken):
                 taken.append(match.span())
-                score += weight
-                break
-        else:
-            if joined != folded and not taken and pattern.search(folded):  # signs at the start of a line
-                score += weight
-    return score
+                found.append((match.start(), number, weight))
+                seen = True
+        if not seen and joined != folded and not taken and (line := pattern.search(folded)):
+            found.append((line.start(), number, weight))  # signs at the start of a line
+    found.sort()
+    best = 0.0
+    for first, (start, _, _) in enumerate(found):
+        near = {number: weight for where, number, weight in found[first:] if where - start <= NEARBY}
+        best = max(best, sum(near.values()))
+    return best
 
 
 def _undisguised(text: str) -> list[str]:
