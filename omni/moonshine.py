@@ -117,6 +117,9 @@ class MoonshineRecogniser:
         beams = beam_search(
             self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
         )
+        if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
+            expected = None  # somebody talks about something else: heard as if there were no documents
+            beams = beam_search(self.model, states, token_limit(len(samples)), given=given)
         return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE)
 
     def assemble(self, pieces: Sequence[tuple[float, float, Reading]], seconds: float) -> Transcript:
@@ -147,9 +150,6 @@ class MoonshineRecogniser:
 
     def _reading(self, beams: list[Beam], expected: Expectation | None, *, short: bool = False) -> Reading:
         """Beams of the same words count together: marks and capitals divide what is likely among several of them."""
-        if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
-            expected = None  # somebody talks about something else
-            beams = [replace(beam, bias=0.0) for beam in sorted(beams, key=lambda beam: beam.sound, reverse=True)]
         names = expected.biased.names if expected else {}
         groups: dict[str, list[Beam]] = {}
         for beam in beams:
