@@ -63,6 +63,8 @@ SMALL = _LIGHT = _NEVER_LAST | _STRANDED | _AUXILIARY | _WH | _PRONOUNS | _POLIT
 
 COMPLETE_WORDS = 4  # a question of fewer words is more often the beginning of one ("what is rent")
 COMPLETE_FROM, OPEN_TO = 0.5, 0.15  # probabilities of an end; 0.5 is as likely as not where any word may be the last
+STRANDED_TO = 0.22  # the same after a preposition
+OPEN_SHARE = 0.25  # of readings that end in "the" or its like: a recogniser sooner writes a word that makes sense
 USUAL = 1.5  # log-odds of a full stop or question mark after whole sentences
 _SUBJECTS = frozenset(str.split("i you he she it we they thou"))
 _HELPING = frozenset(str.split("do does did can could will would shall should may might must"))
@@ -85,7 +87,7 @@ def finished_among(readings: Sequence[tuple[str, float]], closed: float | None =
         return Finish.UNKNOWN
     total = sum(weight for _, weight in readings) or 1.0
     plain = [(_plainly(text), weight / total) for text, weight in readings]
-    if sum(weight for finish, weight in plain if finish is Finish.OPEN) > 0.5:
+    if sum(weight for finish, weight in plain if finish is Finish.OPEN) > OPEN_SHARE:
         return Finish.OPEN
     best = _bare(readings[0][0])
     if not best:
@@ -96,7 +98,7 @@ def finished_among(readings: Sequence[tuple[str, float]], closed: float | None =
     )
     if plain[0][0] is Finish.COMPLETE and end >= COMPLETE_FROM:
         return Finish.COMPLETE
-    if end <= OPEN_TO and not _may_end(best):
+    if end <= (STRANDED_TO if best[-1] in _STRANDED else OPEN_TO) and not _may_end(best):
         return Finish.OPEN
     return Finish.UNKNOWN
 
