@@ -31,7 +31,7 @@ def is_picture(path: Path) -> bool:
 
 def picture_as_pdf(path: Path, *, name: str) -> bytes:
     """The images of a PNG, JPEG or TIFF file as the pages of a PDF, upright. Raises DocumentError."""
-    from PIL import Image, ImageOps, ImageSequence
+    from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
     pages: list[Image.Image] = []
     dots = 0.0
@@ -52,6 +52,8 @@ def picture_as_pdf(path: Path, *, name: str) -> bytes:
         scanned = 100 < dots <= 1200  # what cameras write there (72, 1) is no measure of a sheet
         resolution = dots if scanned else max(first.size) * 72 / LONG_SIDE
         first.save(data, "PDF", save_all=True, append_images=pages[1:], resolution=resolution)
+    except UnidentifiedImageError as error:  # its text names our copy of the file
+        raise DocumentError(f"{name} begins like an image but is none", remedy=_REMEDY) from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DocumentError(f"{name} is an image that cannot be opened: {error}", remedy=_REMEDY) from error
     return data.getvalue()

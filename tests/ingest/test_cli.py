@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, subproce
     """A home filled by one run over a good folder with one bad and one unsupported file."""
     folder = write_corpus(tmp_path_factory.mktemp("cli") / "docs", files=3)
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
-    (folder / "photo.jpeg").write_bytes(b"\xff\xd8\xff")
+    (folder / "song.mp3").write_bytes(b"ID3\x04")
     path = tmp_path_factory.mktemp("home")
     return path, folder, run_cli(path, folder)
 
@@ -32,7 +32,7 @@ def test_the_table_names_every_file_and_the_status_tells_of_a_failure(home) -> N
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["file", "status", "pages", "chunks", "embedded", "s"]
     for name, status in {
-        "lease.pdf": "added", "deep/text0.txt": "added", "broken.pdf": "failed", "photo.jpeg": "skipped"
+        "lease.pdf": "added", "deep/text0.txt": "added", "broken.pdf": "failed", "song.mp3": "skipped"
     }.items():  # fmt: skip
         assert any(line.split()[:2] == [name, status] for line in lines), name
     assert "4 added" in lines[-1] and "1 failed" in lines[-1]
@@ -60,7 +60,7 @@ def test_list_shows_status_pages_and_chunks(home) -> None:
     assert (listed["lease.pdf"]["status"], listed["lease.pdf"]["pages"]) == ("embedded", 3)
     assert listed["broken.pdf"]["status"] == "failed"
     table = run_here(path, "--list")
-    assert table.returncode == 0 and "lease.pdf" in table.stdout and "photo.jpeg" not in table.stdout
+    assert table.returncode == 0 and "lease.pdf" in table.stdout and "song.mp3" not in table.stdout
 
 
 def test_adding_without_vectors_then_with_then_another_embedder_then_removal(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Readers and parsers under whatever bytes a stranger sends: a clear error of ours, or a result, and nothing else.
 
-    LECTERN_FUZZ=5000 pytest tests/security/test_fuzz.py      # so many examples a test instead of 60, some minutes
+LECTERN_FUZZ=5000 pytest tests/security/test_fuzz.py      # so many examples a test instead of 60, some minutes
 """
 
 from __future__ import annotations

@@ -420,8 +420,11 @@ def test_two_talk_at_once_and_get_their_own_answers(client: TestClient) -> None:
 
 
 def test_conversations_leave_no_thread_behind(client: TestClient) -> None:
+    before = set(threading.enumerate())  # scenes of other tests in this process may still be speaking
+
     def ours() -> list[str]:
-        return [t.name for t in threading.enumerate() if t.name.startswith("live-") and "work" not in t.name]
+        new = [thread.name for thread in threading.enumerate() if thread not in before]
+        return [name for name in new if name.startswith("live-") and "work" not in name]
 
     for _ in range(3):
         with connect(client) as live:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -17,6 +19,12 @@ from web.accounts.middleware import AccountsMiddleware
 
 PASSWORD = "correct horse battery"
 WAIT_S = 20.0  # far more than a busy machine needs; what never ends fails by this
+
+
+def in_fresh_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Where browser tests ran before, this thread has a running loop already."""
+    with ThreadPoolExecutor(1) as fresh:
+        fresh.submit(lambda: asyncio.run(run())).result()
 
 
 @pytest.fixture
@@ -107,7 +115,7 @@ def test_an_event_stream_ends_with_the_reason_when_its_login_ends(accounts: Acco
         assert event == "event: error"
         assert "login has ended" in json.loads(data.removeprefix("data: "))["error"]["message"]
 
-    asyncio.run(run())
+    in_fresh_thread(run)
 
 
 def test_a_stream_of_lines_ends_with_an_error_line(accounts: Accounts) -> None:
@@ -120,7 +128,7 @@ def test_a_stream_of_lines_ends_with_an_error_line(accounts: Accounts) -> None:
         last = json.loads(client.body.splitlines()[-1])
         assert last["type"] == "error" and "not valid any more" in last["error"]["message"]
 
-    asyncio.run(run())
+    in_fresh_thread(run)
 
 
 def test_sound_that_is_cut_short_does_not_look_whole(accounts: Accounts) -> None:
@@ -132,7 +140,7 @@ def test_sound_that_is_cut_short_does_not_look_whole(accounts: Accounts) -> None
         await client.ended()
         assert all(message.get("more_body", True) for message in client.heard)
 
-    asyncio.run(run())
+    in_fresh_thread(run)
 
 
 def test_an_answer_that_has_not_begun_becomes_a_refusal(accounts: Accounts) -> None:
@@ -146,7 +154,7 @@ def test_an_answer_that_has_not_begun_becomes_a_refusal(accounts: Accounts) -> N
         await client.ended()
         assert client.heard[0]["status"] == 401 and app.left
 
-    asyncio.run(run())
+    in_fresh_thread(run)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +179,7 @@ def test_a_websocket_is_closed_and_its_application_told(accounts: Accounts, how:
         assert app.left
         assert accounts.audit.latest(1)[0][1].outcome == f"ended: {code - 4000}"
 
-    asyncio.run(run())
+    in_fresh_thread(run)
 
 
 def test_what_may_stay_stays_and_looking_is_no_use_of_a_login(accounts: Accounts) -> None:
@@ -198,4 +206,4 @@ def test_what_may_stay_stays_and_looking_is_no_use_of_a_login(accounts: Accounts
         await talk.ended()
         await stream.ended()
 
-    asyncio.run(run())
+    in_fresh_thread(run)
