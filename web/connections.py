@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HEADER_BYTES = 32 * 1024  # a request line and its headers together
+DRAIN_S, DRAIN_BYTES = 2.0, 64 * 2**20  # how long, and how much, of a refused body is still taken off the line
 SLOWEST_BYTES_PER_S = 512  # on average, of a body; a call over a bad telephone line has twice as much
 
 
@@ -100,8 +101,22 @@ class PatientBodies:
             nonlocal started
             if late and not started:
                 return
+            if not started and message["type"] == "http.response.start" and message["status"] >= 400:
+                await drain()
             started = True
             await send(message)
+
+        async def drain() -> None:
+            """Read on for a while before a refusal: who is cut off in the middle of sending does not see the reason."""
+            nonlocal received, complete
+            until, most = loop.time() + DRAIN_S, received + DRAIN_BYTES
+            while not complete and received < most and (rest := until - loop.time()) > 0:
+                try:
+                    message = await asyncio.wait_for(receive(), rest)
+                except TimeoutError:
+                    return
+                received += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
 
         try:
             await self.app(scope, receive_soon, send_unless_late)

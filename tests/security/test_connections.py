@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -38,6 +39,10 @@ def port() -> Iterator[int]:
     @app.post("/length")
     async def length(request: Request) -> int:
         return len(await request.body())
+
+    @app.post("/refused")
+    async def refused() -> Response:
+        return Response("too large", 413, {"Connection": "close"})
 
     @app.post("/json")
     async def parsed(value: dict[str, Any]) -> int:
@@ -162,3 +167,18 @@ def test_answers_carry_the_headers_that_browsers_need() -> None:
         "/gradio_api/queue/join",
     ):
         assert client.post(path).status_code == client.get(path).status_code == 404
+
+
+def test_whoever_is_refused_in_the_middle_of_sending_learns_why(port: int) -> None:
+    """The server reads on for a while: a closed connection would hide the reason from clients that send first."""
+    body = bytes(3 * 2**20)
+    for _ in range(5):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.putrequest("POST", "/refused")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        for start in range(0, len(body), 2**18):
+            connection.send(body[start : start + 2**18])
+            time.sleep(0.01)  # the answer would be out by now
+        assert connection.getresponse().status == 413
+        connection.close()
