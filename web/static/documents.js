@@ -153,7 +153,7 @@ function describe({ status, pages, sheets, chunks, embedded, reason, progress, r
   if (status === "waiting") return { words: "Waiting", progress: 0 };
   if (status === "reading") {
     const [done, total] = read ?? [0, 0];
-    return { words: total ? `Reading, page ${done} of ${total}` : "Reading", progress: total ? done / total : 0 };
+    return { words: total ? `Reading, ${done} of ${total} pages` : "Reading", progress: total ? done / total : 0 };
   }
   if (status === "searchable") {
     const part = chunks ? embedded / chunks : 0;
