@@ -44,6 +44,7 @@ from rag.span_metrics import exact_match, token_f1
 from rag.surroundings import NEAREST
 from rag.types import Hit, Span
 
+PARTS = ("paragraph", "store", "article", "latency", "passages", "length")
 LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 KINDS = ("windows", "full", "fused")
 LONGEST_HELD = 8192  # twice as many tokens hold 6.4 GB of scores a layer
@@ -315,8 +316,10 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     trained.locate(dev.questions[0].text, dev.retriever.search(dev.questions[0].text, 5))  # load and warm up
     results: dict[str, Any] = {"questions": len(dev.questions), "model": str(options.model)}
 
-    results["paragraph"] = on_paragraphs(dev, trained, sentence)
-    print("paragraph        " + _numbers(results["paragraph"]), flush=True)
+    wanted = set(options.only.split(",")) if options.only else set(PARTS)
+    if "paragraph" in wanted:
+        results["paragraph"] = on_paragraphs(dev, trained, sentence)
+        print("paragraph        " + _numbers(results["paragraph"]), flush=True)
     methods: dict[str, Callable[[str, list[Hit]], Span | None]] = {
         "trained": lambda q, hits: best_span(trained.locate(q, hits)),
         "first locator": lambda q, hits: best_span(sentence.locate(q, hits)),
@@ -335,20 +338,25 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
         alone.network.model.globals[:0], requires_grad=False
     )
     methods["no global tokens"] = lambda q, hits: best_span(alone.locate(q, hits))
-    results["store"], results["calibration"] = on_store(dev, methods)
-    for name, values in results["store"].items():
-        print(f"store            {name:36} " + _numbers(values), flush=True)
-    calibration = results["calibration"]
-    print(f"calibration      ECE {calibration['ece']:.3f}; answer in the windows {calibration['answer_in_top_5']:.3f}")
-    for row in calibration["bins"]:
-        bar = "#" * round(40 * row["observed"])
-        print(f"  stated {row['stated']:.2f} observed {row['observed']:.2f} n {row['n']:4} {bar}")
-    results["article"] = on_articles(dev, trained, deep=10 if short else 100)
-    print("article          " + _numbers(results["article"]), flush=True)
-    results["latency"] = latency(dev, trained, 40 if short else 200)
-    print("top 5 windows    " + _numbers(results["latency"]), flush=True)
+    if "store" in wanted:
+        results["store"], results["calibration"] = on_store(dev, methods)
+        for name, values in results["store"].items():
+            print(f"store            {name:36} " + _numbers(values), flush=True)
+        calibration = results["calibration"]
+        print(
+            f"calibration      ECE {calibration['ece']:.3f}; answer in the windows {calibration['answer_in_top_5']:.3f}"
+        )
+        for row in calibration["bins"]:
+            bar = "#" * round(40 * row["observed"])
+            print(f"  stated {row['stated']:.2f} observed {row['observed']:.2f} n {row['n']:4} {bar}")
+    if "article" in wanted:
+        results["article"] = on_articles(dev, trained, deep=10 if short else 100)
+        print("article          " + _numbers(results["article"]), flush=True)
+    if "latency" in wanted:
+        results["latency"] = latency(dev, trained, 40 if short else 200)
+        print("top 5 windows    " + _numbers(results["latency"]), flush=True)
     passages = options.data / "passages"
-    if passages.is_dir():
+    if "passages" in wanted and passages.is_dir():
         locators = {
             "trained": lambda workspace: load_locator(options.model, workspace=workspace, settings=settings),
             "first locator": lambda workspace: SentenceLocator(embedder, workspace, settings.locator),
@@ -356,10 +364,11 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
         results["passages"] = on_passages(passages, home / "passages", 60 if short else 317, settings, locators)
         for name, values in results["passages"].items():
             print(f"passages top 5   {name:36} " + _numbers(values), flush=True)
-    else:
+    elif "passages" in wanted:
         print(f"passages         skipped: no {passages}")
-    results["length"] = on_lengths(LENGTHS[:4] if short else LENGTHS)
-    for row in results["length"]:
+    if "length" in wanted:
+        results["length"] = on_lengths(LENGTHS[:4] if short else LENGTHS)
+    for row in results.get("length", ()):
         print(
             f"length {row['tokens']:6}"
             + "".join(f"  {k} {row[k]['cpu_s']:7.2f} s {row[k]['peak_mib']:6.0f} MiB" for k in KINDS if k in row)
@@ -372,6 +381,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.localisation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--short", action="store_true", help="120 questions, up to 8k tokens")
     parser.add_argument("--questions", type=int, help="number of SQuAD questions")
+    parser.add_argument("--only", help="some of: " + ", ".join(PARTS))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder, or a SQuAD file")
     parser.add_argument("--model", type=Path, default=Path("models/locator"))
     parser.add_argument("--home", type=Path, help="keep the workspaces here (default: a temporary folder)")
