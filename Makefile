@@ -21,6 +21,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Our code, then known holes in what it depends on: the second needs a network, and says so where PyPI cannot be asked.
+audit: $(VENV)/.installed-dev
+	$(BIN)/bandit -q -c pyproject.toml -r app.py lectern.py core ingest rag memory omni web
+	$(BIN)/pip-audit -r constraints.txt --no-deps --disable-pip
+
 bench: $(VENV)/.installed-dev
 	for name in $$(cd benchmarks && grep -l __main__ [a-z]*.py | sed 's/\.py$$//'); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --short || exit 1; done
