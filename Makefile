@@ -11,8 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 app: $(VENV)/.installed
 	$(BIN)/python app.py serve --host $(HOST) --port $(PORT)
 
+# A test that fails is run once more, and named: servers, browsers and kills meet machines with other work on them.
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 -rR
 
 check: lint audit test
 

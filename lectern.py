@@ -25,6 +25,7 @@ the time that it names. A client may be shared by threads.
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import mimetypes
 import os
@@ -258,8 +259,8 @@ class Client:
         self._key = key if key is not None else os.environ.get("LECTERN_API_KEY", "")
         host = urllib.parse.urlsplit(self.url).hostname or ""
         local = host in ("localhost", "::1") or host.startswith("127.")
-        handlers = [urllib.request.ProxyHandler({})] if local else []  # a proxy cannot reach this computer
-        self._opener = urllib.request.build_opener(*handlers)
+        direct = [urllib.request.ProxyHandler({})] if local else []  # a proxy cannot reach this computer
+        self._opener = urllib.request.build_opener(_Http(), _Https(), *direct)
 
     def in_workspace(self, workspace: str) -> Client:
         return Client(self.url, workspace=workspace, key=self._key, timeout_s=self.timeout_s, retries=self.retries)
@@ -617,6 +618,38 @@ class _opened:
     def __exit__(self, *_: object) -> None:
         if self._own is not None:
             self._own.close()
+
+
+class _ReadsRefusals:
+    """An HTTP connection that reads the answer when the server stops taking the body: the refusal says why."""
+
+    _cut = False
+
+    def send(self, data: Any) -> None:
+        if self._cut:
+            return
+        try:
+            super().send(data)  # type: ignore[misc]
+        except (BrokenPipeError, ConnectionResetError, ConnectionAbortedError):
+            self._cut = True
+
+
+class _Connection(_ReadsRefusals, http.client.HTTPConnection):
+    pass
+
+
+class _SecureConnection(_ReadsRefusals, http.client.HTTPSConnection):
+    pass
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, request, context=self._context)  # type: ignore[attr-defined]
 
 
 def _refused(response: urllib.error.HTTPError) -> LecternError:

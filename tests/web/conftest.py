@@ -40,13 +40,6 @@ class Server:
     process: subprocess.Popen[str]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser test may fail once: beside other work the browser's sound comes in gaps, and a word is misheard."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start `app.py serve` on a free port, without a way out to any network; stopped at the end of the session."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 import subprocess
 import sys
 import threading
@@ -88,6 +90,29 @@ def test_sound_goes_both_ways(lectern: Client, wav: bytes, tmp_path: Path) -> No
     assert {hertz for hertz, _ in pieces} == {rate} and b"".join(pcm for _, pcm in pieces) == samples.tobytes()
     events = list(lectern.stream(recording=wav, speak=True))
     assert events[0].heard == QUESTION and any(event.pcm for event in events)
+
+
+def test_a_refusal_in_the_middle_of_an_upload_is_read() -> None:
+    """A server that reads the headers, says why not and hangs up."""
+    refusal = json.dumps({"error": {"message": "too large", "remedy": "split it", "code": "too_large"}}).encode()
+    head = f"HTTP/1.1 413 Content Too Large\r\nContent-Length: {len(refusal)}\r\nConnection: close\r\n\r\n".encode()
+
+    def refuse(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            seen = b""
+            while b"\r\n\r\n" not in seen:
+                seen += connection.recv(4096)
+            connection.sendall(head + refusal)
+            connection.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(LecternError) as caught:
+            Client(f"http://127.0.0.1:{listener.getsockname()[1]}").upload(b"x" * 2**23, "big.txt")
+        thread.join(10)
+    assert (caught.value.status, caught.value.code, caught.value.remedy) == (413, "too_large", "split it")
 
 
 def test_errors_carry_status_code_and_remedy(lectern: Client, served: Served) -> None:  # noqa: F811

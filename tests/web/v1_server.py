@@ -24,6 +24,7 @@ from core.settings import load_settings
 from ingest.pipeline import ingest_file
 from omni.types import Segment, Transcript, Waveform
 from web.accounts.middleware import AccountsMiddleware
+from web.connections import PatientBodies
 from web.fair_queue import FairQueue, Lanes
 from web.guard import Guard
 from web.mcp import build_server, http_app
@@ -94,6 +95,7 @@ def api_alone(assistant: Assistant) -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.add_middleware(FairQueue, lanes=Lanes(2))
     app.add_middleware(AccountsMiddleware, accounts=None)
+    app.add_middleware(PatientBodies, timeout_s=30)
     app.add_middleware(Guard, local_only=True)
     add_v1(app, assistant)
     app.router.routes.extend(http_app(agents).routes)
