@@ -52,11 +52,13 @@ def answer_events(
     history: Sequence[tuple[str, str]] = (),
     session: str = "",
     understood: str = "",
+    readings: Sequence[Wording] = (),
     speak: bool = False,
     recording: bytes = b"",
 ) -> Iterator[dict[str, Any]]:
     """Answer a question and, on wish, speak the answer while it is being written. Raises LecternError.
 
+    `readings`: what else the question may mean, searched as well; a recording and a conversation have their own.
     `recording`: the question as a sound file, in place of `question`. `session`: a conversation's id; it knows what was
     said, so that `history` is not read, and keeps this turn. `understood`: the question in full, corrected by the user.
     """
@@ -70,7 +72,6 @@ def answer_events(
         yield {"type": "waking"}
     sheets = Sheets(opened)
     written = ""
-    readings: Sequence[Wording] = ()
     talk = assistant.talk(workspace, session) if session else None
     turn: OpenTurn | None = None
     if assistant.uses_omni and (speak or recording):

@@ -178,6 +178,27 @@ def test_earlier_messages_complete_the_question(http: httpx.Client) -> None:
     assert "mill house" in answer["understood"] and answer["question"] == "And in winter?"
 
 
+def test_all_that_a_follow_up_may_mean_is_searched(
+    http: httpx.Client,
+    served: Served,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a conversation that is kept: the likeliest reading need not be the one that was meant."""
+    searched: list[set[str]] = []
+    stream = served.assistant.stream
+
+    def watched(question: str, workspace: str, **options: Any) -> Any:
+        searched.append({wording.text for wording in options["wordings"]})
+        return stream(question, workspace, **options)
+
+    monkeypatch.setattr(served.assistant, "stream", watched)
+    asked, told = "When did Chopin meet Liszt?", "Chopin met Liszt in Paris in 1832 [1]."
+    history = [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]
+    answer = http.post(f"{LEASE}/ask", json={"question": "Where was he born?", "history": history}).json()
+    assert {"Where was Liszt born?", "Where was Chopin born?"} <= searched[0]
+    assert answer["understood"] in searched[0] and answer["question"] == "Where was he born?"
+
+
 def test_unanswerable_questions_are_refused_with_the_nearest_passages(http: httpx.Client) -> None:
     answer = http.post(f"{LEASE}/ask", json={"question": "Who won the chess championship of Norway?"}).json()
     assert answer["refused"]

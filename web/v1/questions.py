@@ -14,7 +14,7 @@ event: error       {"error"}                             the last event, if it w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -28,6 +28,10 @@ from web.v1.errors import ApiError, documented
 from web.v1.schemas import AnswerOut, Ask, Search, SearchResult, WorkspaceName
 from web.v1.streams import server_sent, sse
 from web.wiring import Assistant
+
+if TYPE_CHECKING:
+    from memory.types import Understood
+    from rag.wordings import Wording
 
 router = APIRouter(prefix="/workspaces/{workspace}", tags=["questions"], route_class=BoundedRoute)
 
@@ -96,13 +100,24 @@ def answer_events(
     recording: bytes = b"",
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, data) of the events above. Raises LecternError."""
+    from memory.conversation import readings
+
     asked = question
+    others: Sequence[Wording] = ()
     if question and history:
-        asked = in_full(assistant, workspace, question, history)
+        understood = in_full(assistant, workspace, question, history)
+        asked, others = understood.query, readings(understood)
         if asked != question:
             yield "understood", {"question": question, "query": asked}
     events = speech.answer_events(
-        assistant, asked, workspace, history=history, session=session, speak=speak, recording=recording
+        assistant,
+        asked,
+        workspace,
+        history=history,
+        session=session,
+        readings=others,
+        speak=speak,
+        recording=recording,
     )
     try:
         for event in events:
@@ -121,8 +136,8 @@ def answer_events(
         events.close()  # type: ignore[attr-defined]  # a generator
 
 
-def in_full(assistant: Assistant, workspace: str, question: str, history: Sequence[tuple[str, str]]) -> str:
-    """The question as it stands for itself, given the messages before it ("And in 2020?")."""
+def in_full(assistant: Assistant, workspace: str, question: str, history: Sequence[tuple[str, str]]) -> Understood:
+    """How the question is to be searched for, given the messages before it ("And in 2020?")."""
     from memory.follow_up import READ_TURNS, understand
 
     turns: list[tuple[str, str]] = []
@@ -131,7 +146,7 @@ def in_full(assistant: Assistant, workspace: str, question: str, history: Sequen
             turns.append((text, ""))
         elif turns and role == "assistant":
             turns[-1] = (turns[-1][0], text)
-    return understand(question, turns[-READ_TURNS:], generator=assistant.engine(workspace).generator).query
+    return understand(question, turns[-READ_TURNS:], generator=assistant.engine(workspace).generator)
 
 
 def finished(events: Iterator[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
