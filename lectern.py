@@ -546,8 +546,13 @@ class Session:
 
     def turns(self, *, after: int = 0) -> list[Turn]:
         """In order; `after` a number: those that came later."""
-        found = self._client._json("GET", f"{self._path}/turns?after={after}")
-        return [Turn.of(turn) for turn in found["turns"]]
+        turns: list[Turn] = []
+        while True:  # a response has so many at most
+            found = self._client._json("GET", f"{self._path}/turns?after={after}")
+            turns += [Turn.of(turn) for turn in found["turns"]]
+            if not found["turns"] or turns[-1].number >= found["session"]["turns"]:
+                return turns
+            after = turns[-1].number
 
     def rename(self, title: str) -> None:
         self._client._json("PATCH", self._path, {"title": title})

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         info = store.find(arguments.session)
         if arguments.command == "export":
             write = export_markdown if arguments.format == "md" else export_json
-            print(write(store, info.session_id))
+            sys.stdout.writelines(write(store, info.session_id))
             return 0
         store.delete(info.session_id)
         LongTermMemory(store, settings=settings.memory).remove_forgotten()

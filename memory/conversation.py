@@ -49,9 +49,14 @@ class Conversation:
         """As it is now. Raises NotFoundError once it has been deleted."""
         return self.dialogue.store.session(self.session_id)
 
-    def turns(self, *, after: int = 0, last: int | None = None) -> list[Turn]:
-        """In order; `after` a turn's number: what is new since, whoever asked it."""
-        return self.dialogue.store.turns(self.session_id, after=after, last=last)
+    def turns(
+        self, *, after: int = 0, before: int = 0, first: int | None = None, last: int | None = None
+    ) -> list[Turn]:
+        """In order; `after` a turn's number: what is new since, whoever asked it. `before`: what was earlier.
+
+        Of these all, or the `first` or `last` so many: a talk may have a hundred thousand.
+        """
+        return self.dialogue.store.turns(self.session_id, after=after, before=before, first=first, last=last)
 
     def understand(self, question: str) -> Understood:
         """How `ask` would understand a question now, without asking it."""
@@ -76,7 +81,7 @@ class Conversation:
         `turn`: or its number. Citations of sentences that were not begun go as well. Raises NotFoundError.
         """
         number = turn if isinstance(turn, int) else turn.number
-        found = self.turns(after=number - 1)[:1]
+        found = self.turns(after=number - 1, first=1)
         if not found or found[0].number != number:
             raise NotFoundError(f"there is no turn {number} in this conversation", remedy="It may have been deleted")
         stored = self.dialogue.store.shorten(found[0], text, heard_details(found[0], text))

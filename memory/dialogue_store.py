@@ -16,7 +16,7 @@ import json
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from memory.memory_store import IDS_A_QUERY, MemoryStore
 from memory.types import Said, SessionInfo, Turn
 
 MAX_TITLE = 200  # characters
+PAGE = 500  # turns that are in memory while all of a session are read
+_NO_TURN = 2**62  # no turn has this number
 _CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that are mistaken for another
 _CODE_GROUPS = 3  # of four letters: 58 bits, not to be guessed
 _SESSION = "SELECT s.*, (SELECT coalesce(max(number), 0) FROM turns t WHERE t.session = s.id) AS turns FROM sessions s"
@@ -254,28 +256,75 @@ class DialogueStore(MemoryStore):
             merge_words(connection)
         self._scrub()
 
-    def turns(self, session_id: str, *, after: int = 0, last: int | None = None) -> list[Turn]:
-        """Turns in order: those numbered above `after`, of these the `last` ones. Raises NotFoundError."""
+    def turns(
+        self, session_id: str, *, after: int = 0, before: int = 0, first: int | None = None, last: int | None = None
+    ) -> list[Turn]:
+        """Turns in order: those numbered above `after` and, if it is given, below `before`; of these the `first` or the
+        `last` ones. Raises NotFoundError."""
         self.session(session_id)
+        return self._turns(session_id, after, before, first if last is None else last, from_end=last is not None)
+
+    def each_turn(self, session_id: str) -> Iterator[Turn]:
+        """All turns in order, PAGE of them in memory at a time. Raises NotFoundError, before the first is asked for.
+
+        Turns that are added meanwhile are among them; if the session is deleted meanwhile, they end.
+        """
+        self.session(session_id)
+
+        def read() -> Iterator[Turn]:
+            page = self._turns(session_id, 0, 0, PAGE)
+            while page:
+                yield from page
+                page = self._turns(session_id, page[-1].number, 0, PAGE)
+
+        return read()
+
+    def _turns(
+        self, session_id: str, after: int, before: int, limit: int | None, *, from_end: bool = False
+    ) -> list[Turn]:
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM turns WHERE session = ? AND number > ? ORDER BY number DESC LIMIT ?",
-                (session_id, after, -1 if last is None else last),
+                "SELECT * FROM turns WHERE session = ? AND number > ? AND number < ? "
+                f"ORDER BY number {'DESC' if from_end else ''} LIMIT ?",
+                (session_id, after, before or _NO_TURN, -1 if limit is None else limit),
             ).fetchall()
-        return [_turn(row) for row in reversed(rows)]
+        return [_turn(row) for row in (reversed(rows) if from_end else rows)]
 
-    def search(self, text: str, *, limit: int = 20) -> list[Turn]:
-        """Turns of all sessions with these words, best first (BM25)."""
+    def search(self, text: str, *, session_id: str = "", limit: int = 20) -> list[Turn]:
+        """Turns with these words, best first (BM25): of one session, or of all."""
         match = match_any(query_terms(text))
         if not match:
             return []
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT t.* FROM (SELECT rowid AS row, rank FROM turn_words WHERE turn_words MATCH ? "
-                "ORDER BY rank LIMIT ?) AS found JOIN turns t ON t.id = found.row ORDER BY found.rank",
+            if session_id:  # its words are not indexed apart: what other sessions have is passed over
+                found = connection.execute(
+                    "SELECT t.* FROM turn_words JOIN turns t ON t.id = turn_words.rowid "
+                    "WHERE turn_words MATCH ? AND t.session = ? ORDER BY rank LIMIT ?",
+                    (match, session_id, limit),
+                )
+            else:
+                found = connection.execute(
+                    "SELECT t.* FROM (SELECT rowid AS row, rank FROM turn_words WHERE turn_words MATCH ? "
+                    "ORDER BY rank LIMIT ?) AS found JOIN turns t ON t.id = found.row ORDER BY found.rank",
+                    (match, limit),
+                )
+            return [_turn(row) for row in found]
+
+    def search_sessions(self, text: str, *, limit: int = 20) -> list[Turn]:
+        """The best turn with these words of each session that has any, best first: one long talk hides no other."""
+        match = match_any(query_terms(text))
+        if not match:
+            return []
+        with self._reading() as connection:
+            best = connection.execute(  # SQLite takes the id from the row that has the minimum
+                "SELECT t.id AS id, min(found.rank) AS best FROM (SELECT rowid AS row, rank FROM turn_words "
+                "WHERE turn_words MATCH ?) AS found JOIN turns t ON t.id = found.row "
+                "GROUP BY t.session ORDER BY best LIMIT ?",
                 (match, limit),
             ).fetchall()
-        return [_turn(row) for row in rows]
+            return [
+                _turn(connection.execute("SELECT * FROM turns WHERE id = ?", (row["id"],)).fetchone()) for row in best
+            ]
 
 
 def _new_code() -> str:

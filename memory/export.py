@@ -1,37 +1,69 @@
-"""A session as Markdown for people and as JSON for programs."""
+"""A session as Markdown for people and as JSON for programs, piece by piece: the longest talk needs no more memory."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 from memory.dialogue_store import DialogueStore
+from memory.types import Turn
 
 
-def export_json(store: DialogueStore, session_id: str) -> str:
-    """{"session": {...}, "turns": [...], "memories": [...]}; the sharing code is left out. Raises NotFoundError."""
+def export_json(store: DialogueStore, session_id: str) -> Iterator[str]:
+    """Pieces of {"session": {...}, "turns": [...], "facts": [...]}; the sharing code is left out.
+
+    Raises NotFoundError, before the first piece is asked for.
+    """
     info = asdict(store.session(session_id))
     info.pop("code")  # whoever has it can read and continue the session
-    turns = store.turns(session_id)
-    record = {
-        "session": info,
-        "turns": [asdict(turn) for turn in turns],
-        "facts": [asdict(m) for m in store.facts(session_id=session_id, holding=False, limit=-1)],
-    }
-    return json.dumps(record, ensure_ascii=False, indent=2)
+    turns = store.each_turn(session_id)
+    facts = [asdict(memory) for memory in store.facts(session_id=session_id, holding=False, limit=-1)]
+
+    def pieces() -> Iterator[str]:
+        yield f'{{\n  "session": {_json(info, 2)},\n  "turns": ['
+        separator = "\n"
+        for turn in turns:
+            yield f"{separator}    {_json(asdict(turn), 4)}"
+            separator = ",\n"
+        yield f'\n  ],\n  "facts": {_json(facts, 2)}\n}}\n'
+
+    return pieces()
 
 
-def export_markdown(store: DialogueStore, session_id: str) -> str:
-    """Questions as headings, answers verbatim, citations as a list under each. Raises NotFoundError."""
+def _json(value: Any, indent: int) -> str:
+    """`value`, its lines after the first further in; a string has no line breaks in JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n" + " " * indent)
+
+
+def export_markdown(store: DialogueStore, session_id: str) -> Iterator[str]:
+    """Pieces: questions as headings, answers verbatim, citations as a list under each.
+
+    Raises NotFoundError, before the first piece is asked for.
+    """
     info = store.session(session_id)
-    lines = [f"# {info.title or 'Conversation'}", ""]
-    for turn in store.turns(session_id):
-        lines += [f"## {turn.number}. {' '.join(turn.question.split())}", ""]
-        if turn.understood.strip() != turn.question.strip():
-            lines += [f"*Understood as: {' '.join(turn.understood.split())}*", ""]
-        lines += [turn.answer, ""]
-        for citation in turn.details.get("citations", ()):
-            quote = " ".join(str(citation["quote"]).split())
-            lines.append(f"- [{citation['n']}] {citation['document']}, page {citation['page']}: “{quote}”")
-        lines += ["", f"<small>{turn.asked_at}</small>", ""]
-    return "\n".join(lines)
+    turns = store.each_turn(session_id)
+
+    def pieces() -> Iterator[str]:
+        yield f"# {info.title or 'Conversation'}\n\n"
+        for turn in turns:
+            yield "\n".join(_markdown(turn)) + "\n"
+
+    return pieces()
+
+
+def _markdown(turn: Turn) -> Iterator[str]:
+    yield f"## {turn.number}. {' '.join(turn.question.split())}"
+    yield ""
+    if turn.understood.strip() != turn.question.strip():
+        yield f"*Understood as: {' '.join(turn.understood.split())}*"
+        yield ""
+    yield turn.answer
+    yield ""
+    for citation in turn.details.get("citations", ()):
+        quote = " ".join(str(citation["quote"]).split())
+        yield f"- [{citation['n']}] {citation['document']}, page {citation['page']}: “{quote}”"
+    yield ""
+    yield f"<small>{turn.asked_at}</small>"
+    yield ""

@@ -6,7 +6,7 @@ POST   /api/workspaces/{workspace}/sessions/join                 {"code"}: take 
 GET    /api/workspaces/{workspace}/sessions/{id}                 with its code
 PATCH  /api/workspaces/{workspace}/sessions/{id}                 {"title", "remember", "new_code"}
 DELETE /api/workspaces/{workspace}/sessions/{id}                 without trace, vectors included; a guest only leaves it
-GET    /api/workspaces/{workspace}/sessions/{id}/turns?after=n   turns numbered above n, whichever device asked them
+GET    /api/workspaces/{workspace}/sessions/{id}/turns?after=n&before=m&last=k   in order, at most 1000, whoever asked
 POST   /api/workspaces/{workspace}/sessions/{id}/understand      {"question"}: how it would be read now
 GET    /api/workspaces/{workspace}/sessions/{id}/export?format=  md or json, as a file
 GET    /api/workspaces/{workspace}/memories?query=&kind=&pinned=&before=&limit=
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query
 from fastapi import Request as HttpRequest
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from memory.types import Memory, SessionInfo, Turn
@@ -37,6 +37,7 @@ from web.wiring import Assistant
 router = APIRouter(prefix="/api/workspaces/{workspace}", route_class=BoundedRoute, max_body_size=2**20)
 
 EXCERPT = 160  # characters of an answer shown where it was found
+MAX_TURNS = 1000  # in one response; whoever wants more goes on after the last of them
 
 
 def the_assistant(request: HttpRequest) -> Assistant:
@@ -86,16 +87,14 @@ def sessions(
         infos.sort(key=lambda info: info.updated_at, reverse=True)
         return {"sessions": [session_json(info) for info in infos[:limit]]}
     found: dict[str, dict[str, Any] | None] = {}
-    for turn in store.search(query, limit=limit):
+    for turn in store.search_sessions(query, limit=limit):
         found.setdefault(turn.session_id, _excerpt(turn))
     titled = store.sessions(title=query.strip(), limit=limit)
     for info in titled:
         found.setdefault(info.session_id, None)
     known = {info.session_id: info for info in titled} | {info.session_id: info for info in store.sessions_by_id(found)}
     for talk in assistant.joined(workspace):
-        where = next(
-            (turn for turn in talk.dialogue.store.search(query, limit=200) if turn.session_id == talk.session_id), None
-        )
+        where = next(iter(talk.dialogue.store.search(query, session_id=talk.session_id, limit=1)), None)
         if where is not None or query.strip().casefold() in talk.info.title.casefold():
             known[talk.session_id], found[talk.session_id] = talk.info, _excerpt(where)
     listed = [{**session_json(known[key]), "found": where} for key, where in found.items() if key in known]
@@ -146,12 +145,14 @@ def turns(
     workspace: str,
     session: str,
     assistant: Lectern,
-    after: Annotated[int, Query(ge=0)] = 0,
-    last: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    before: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    last: Annotated[int | None, Query(ge=1, le=MAX_TURNS)] = None,
 ) -> dict[str, Any]:
-    """`turns`: in order, of those above `after` the `last` ones; as /ask sends an answer, for a page that redraws."""
+    """`turns`: in order, of those above `after` and below `before` the `last` ones, else the first MAX_TURNS; as /ask
+    sends an answer, for a page that redraws."""
     talk = assistant.talk(workspace, session)
-    found = talk.turns(after=after, last=last)
+    found = talk.turns(after=after, before=before, first=MAX_TURNS, last=last)
     sheets = Sheets(assistant.workspace(workspace))
     return {"session": session_json(talk.info), "turns": [turn_json(turn, sheets=sheets) for turn in found]}
 
@@ -168,10 +169,10 @@ def export(
     from memory.export import export_json, export_markdown
 
     store = assistant.talk(workspace, session).dialogue.store
-    text = export_markdown(store, session) if format == "md" else export_json(store, session)
+    pieces = export_markdown(store, session) if format == "md" else export_json(store, session)
     title = re.sub(r"[^\w -]", "", store.session(session).title).strip()[:60] or "conversation"
-    return Response(
-        text.encode(),
+    return StreamingResponse(
+        pieces,
         media_type=f"{'text/markdown' if format == 'md' else 'application/json'}; charset=utf-8",
         headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(title)}.{format}"},
     )

@@ -172,9 +172,9 @@ def test_exports_hold_every_turn_and_no_code(dialogue: Dialogue) -> None:
     talk = dialogue.start("Rent")
     answer = ask(talk, "What was the rent in 2021?")
     ask(talk, "And the year before?")
-    markdown = export_markdown(dialogue.store, talk.session_id)
+    markdown = "".join(export_markdown(dialogue.store, talk.session_id))
     assert answer.citations[0].quote in markdown and "*Understood as: What was the rent in 2020?*" in markdown
-    record = json.loads(export_json(dialogue.store, talk.session_id))
+    record = json.loads("".join(export_json(dialogue.store, talk.session_id)))
     assert [turn["question"] for turn in record["turns"]] == ["What was the rent in 2021?", "And the year before?"]
     assert talk.code not in markdown and talk.code not in json.dumps(record)
 

@@ -52,8 +52,7 @@ export class Session {
   }
 
   async earlier(number) {
-    const { turns } = await getJson(sessionUrl(this.id, "/turns", { after: Math.max(0, number - 1 - LOADED) }));
-    return turns.filter((turn) => turn.number < number);
+    return (await getJson(sessionUrl(this.id, "/turns", { before: number, last: LOADED }))).turns;
   }
 
   // The id of the open conversation; a new one is made for a first question.

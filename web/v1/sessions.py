@@ -142,12 +142,16 @@ def turns(
     session: SessionId,
     assistant: Lectern,
     after: Annotated[int, Query(ge=0, le=2**31, description="only turns above this number")] = 0,
-    last: Annotated[int | None, Query(ge=1, le=1000, description="of these the last ones")] = None,
+    before: Annotated[int, Query(ge=0, le=2**31, description="only turns below this number; 0: all")] = 0,
+    last: Annotated[
+        int | None, Query(ge=1, le=page.MAX_TURNS, description="of these the last ones; else the first 1000")
+    ] = None,
 ) -> dict[str, Any]:
     """Questions and answers of a session, in order."""
     talk = assistant.talk(workspace, session)
     sheets = Sheets(assistant.workspace(workspace))
-    found = [page.turn_json(turn, sheets=sheets) for turn in talk.turns(after=after, last=last)]
+    chosen = talk.turns(after=after, before=before, first=page.MAX_TURNS, last=last)
+    found = [page.turn_json(turn, sheets=sheets) for turn in chosen]
     for turn in found:
         turn["answer"] = answer_shape(turn["answer"])
     return {"session": page.session_json(talk.info), "turns": found}
