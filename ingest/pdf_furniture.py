@@ -1,7 +1,8 @@
 """Running headers, footers and page numbers: lines that repeat from page to page at the same place.
 
 A line is furniture only with evidence from several pages: the same words at the same height, or a number that counts
-up with the pages. Short documents have too little evidence, so nothing is dropped from them.
+up with the pages, be it beside words that change ("3.7. Base system 17"). Short documents have too little evidence, so
+nothing is dropped from them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class _Candidate:
     key: tuple[str, bool, int]  # text without numbers, top or bottom, height in 6-point steps
     numbers: tuple[str, ...]
     in_margin: bool
+    edges: tuple[str, ...] = ()  # numbers that begin or end the outermost line
 
 
 def line_text(words: Words, line: Line) -> str:
@@ -74,6 +76,10 @@ def find_furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[Fur
             drop[member.page].add(member.line)
             if member in counting and len(text) <= 60:
                 labels[member.page] = labels[member.page] or counting[member]
+    outermost = [candidate for members in groups.values() for candidate in members if candidate.edges]
+    for candidate, label in _running_titles(outermost).items():
+        drop[candidate.page].add(candidate.line)
+        labels[candidate.page] = labels[candidate.page] or label
     return [
         Furniture(frozenset(_only_outermost(lines, dropped)), label)
         for (_, lines, _), dropped, label in zip(pages, drop, labels, strict=True)
@@ -95,8 +101,15 @@ def _candidates(index: int, words: Words, lines: list[Line], height: float) -> l
             if len(text) > 200 or not (outside or numbered):
                 continue
             place = 0 if numbered else round(top / 6)
-            found.append(_Candidate(index, i, (key, at_top, place), tuple(_NUMBER.findall(text)), outside))
+            edges = _edge_numbers(text) if outside and i == ranked[0] else ()
+            found.append(_Candidate(index, i, (key, at_top, place), tuple(_NUMBER.findall(text)), outside, edges))
     return found
+
+
+def _edge_numbers(text: str) -> tuple[str, ...]:
+    """Whole numbers that are a line's first or last word."""
+    ends = dict.fromkeys((text.split()[0], text.split()[-1])) if text.strip() else ()
+    return tuple(word for word in ends if _NUMBER.fullmatch(word))
 
 
 def _from_top(line: Line, height: float) -> tuple[float, float]:
@@ -156,6 +169,25 @@ def _counting(members: list[_Candidate]) -> dict[_Candidate, str]:
         if len(found) > len(best) and len(found) >= 0.5 * len(members):
             best = found
     return best
+
+
+def _running_titles(candidates: list[_Candidate]) -> dict[_Candidate, str]:
+    """Outermost lines that begin or end with the page's number, whatever else they say, and that number.
+
+    Each has another with the same distance between number and page, at the same end of a sheet, at most two sheets away;
+    at least MIN_PAGES share the distance. A column of figures does not keep step with the pages.
+    """
+    lanes: dict[tuple[bool, int], dict[_Candidate, str]] = defaultdict(dict)
+    for candidate in candidates:
+        for number in candidate.edges:
+            lanes[candidate.key[1], _value(number) - candidate.page][candidate] = number
+    found: dict[_Candidate, str] = {}
+    for lane in lanes.values():
+        pages = {candidate.page for candidate in lane}
+        near = {page for page in pages if pages & {page - 2, page - 1, page + 1, page + 2}}
+        if len(near) >= MIN_PAGES:
+            found.update({candidate: number for candidate, number in lane.items() if candidate.page in near})
+    return found
 
 
 def _only_outermost(lines: list[Line], dropped: set[int]) -> set[int]:

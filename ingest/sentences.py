@@ -118,8 +118,10 @@ def _ends(text: str, start: int, dot: int, end: int, mark: str) -> bool:
     if following is None:
         return True
     next_word = following.group(1)
-    if next_word[:1].islower():
-        return False
+    if next_word[:1].islower() or next_word[0] in ".,;:)]":
+        return False  # the dots of "v1, v2, . . ., in the file" and of a table of contents
+    if before is None and next_word[0].isdigit():
+        return False  # the last of these dots, and the page
     if mark[-1] in "\"'”’)]":
         return True
     if word in _TITLES or (word == "p" and next_word[:1].isdigit()):

@@ -177,6 +177,8 @@ def test_chunks_of_a_real_filing() -> None:
         ["1. The tenant pays.", "2. The landlord repairs."],
         ["The meeting was at 5 p.m. on Friday.", "Then we left."],
         ["Wait... what happened?", "Nothing."],
+        ["Save the variables v1, v2, . . ., in the file.", "It is new."],
+        ["3.1 The package name . . . . . . . 13"],
     ],
 )
 def test_sentences_are_found(sentences: list[str]) -> None:

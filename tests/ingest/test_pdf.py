@@ -150,6 +150,25 @@ def test_running_headers_and_page_numbers_go_and_the_body_stays(tmp_path: Path) 
     assert [page.label for page in document.pages] == [str(n) for n in range(1, 9)]
 
 
+def test_running_titles_that_change_go_with_the_page_number_beside_them(tmp_path: Path) -> None:
+    """As manuals have them: the chapter on the left page, the section on the right one, each with the page's number."""
+
+    def page(number: int):
+        def draw(canvas: Canvas) -> None:
+            canvas.setFont("Times-Roman", 10)
+            left, right = f"{number + 10} Chapter {number // 3}. The wheel", f"{number // 3}.{number % 3}. Parts of it {number + 10}"
+            canvas.drawString(72, 30, right if number % 2 else left)
+            canvas.drawString(72, 740, f"Depth of the mill race in feet {(number * 7919) % 97}")
+            set_column(canvas, prose(number, 200), 72, 700, 468)
+
+        return draw
+
+    document = read(make_pdf(tmp_path / "manual.pdf", [page(n) for n in range(1, 9)]))
+    assert not [p.number for p in document.pages if "wheel" in p.text or "Parts of it" in p.text]
+    assert all("Depth of the mill race" in p.text and f"marker{p.number}" in p.text for p in document.pages)
+    assert [p.label for p in document.pages] == [str(n + 10) for n in range(1, 9)]
+
+
 def test_nothing_is_dropped_from_a_short_document(tmp_path: Path) -> None:
     document = read(make_pdf(tmp_path / "short.pdf", [lease_page(n) for n in (1, 2, 3)]))
     assert all("Mill House" in page.text and f"Page {page.number} of" in page.text for page in document.pages)
