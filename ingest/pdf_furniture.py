@@ -174,8 +174,8 @@ def _counting(members: list[_Candidate]) -> dict[_Candidate, str]:
 def _running_titles(candidates: list[_Candidate]) -> dict[_Candidate, str]:
     """Outermost lines that begin or end with the page's number, whatever else they say, and that number.
 
-    Each has another with the same distance between number and page, at the same end of a sheet, at most two sheets away;
-    at least MIN_PAGES share the distance. A column of figures does not keep step with the pages.
+    Each has another at the same end of a sheet, at most two sheets away, whose number is as far from its page; at least
+    MIN_PAGES share that distance. A column of figures does not keep step with the pages.
     """
     lanes: dict[tuple[bool, int], dict[_Candidate, str]] = defaultdict(dict)
     for candidate in candidates:

@@ -2,7 +2,9 @@
 
 Lines of a paragraph flow into one (joined by a space, a word hyphenated at the line's end put together again); a
 newline stands only where a reader sees one: after a heading, a list item, a row of a table; a blank line between
-blocks. Every word keeps its box, so what is joined or dropped never breaks the way back to the sheet.
+blocks. Leaders (the dots from an entry of a table of contents to its page) become LEADERS, whatever their length: in
+full they would be most of what is searched and embedded. Every word keeps its box, so what is joined or dropped never
+breaks the way back to the sheet.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from ingest.pdf_words import HYPHEN_MARK, Words
 _BULLET = re.compile(r"^[•●○▪■◦‣∙·➢✓–—*\uf0b7\uf0a7-]$|^[•●▪■◦‣]")
 _ENUMERATOR = re.compile(r"^(?:\(?(?:\d{1,2}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|\d{1,2}(?:\.\d{1,2}){1,3}\.?)$")
 _SENTENCE_END = re.compile(r"[.!?:;。！？；：][\"'”’)\]]*$")
+LEADERS = "...."
+_DOTS = re.compile(r"[.·…]+$")
+_LONG_DOTS = re.compile(r"\.{5,}|·{5,}|…{2,}")
 _HYPHENS = ("-", "‐", HYPHEN_MARK)
 
 
@@ -42,7 +47,7 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
     """Put the lines of a page together. Offsets into the result lead to boxes through `word_ranges`."""
     parts: list[str] = []
     ranges: list[tuple[int, int]] = []
-    order: list[int] = []
+    boxes: list[np.ndarray] = []
     block_lines: list[int] = []
     block_starts: list[int] = []
     length = 0
@@ -73,23 +78,49 @@ def compose(words: Words, lines: Sequence[Line], join_hyphen: JoinHyphen) -> Pag
             block_lines.append(number)
             block_starts.append(length)
         previous = -2
-        for position, word in enumerate(line.words):
+        for position, (word, text, last) in enumerate(_without_leaders(words, line)):
             if position and not (words.glued[word] and previous == word - 1):
                 parts.append(" ")
                 length += 1
-            text = words.texts[word]
             parts.append(text)
             ranges.append((length, length + len(text)))
-            order.append(word)
+            boxes.append(words.boxes[word] if last == word else _union(words.boxes, word, last))
             length += len(text)
-            previous = word
+            previous = last
     text = "".join(parts).replace(HYPHEN_MARK, "-")
     return PageText(
         text,
         np.array(ranges, np.int32).reshape(-1, 2),
-        words.boxes[order] if order else np.zeros((0, 4), np.float32),
+        np.array(boxes, np.float32).reshape(-1, 4),
         block_lines,
         block_starts,
+    )
+
+
+def _without_leaders(words: Words, line: Line) -> list[tuple[int, str, int]]:
+    """(word, its text, last word) along a line; a row of dots is LEADERS."""
+    if not any(_DOTS.match(words.texts[word]) or _LONG_DOTS.search(words.texts[word]) for word in line.words):
+        return [(word, words.texts[word], word) for word in line.words]
+    found: list[tuple[int, str, int]] = []
+    for dots, group in itertools.groupby(line.words, key=lambda word: bool(_DOTS.match(words.texts[word]))):
+        row = list(group)
+        if dots and sum(len(words.texts[word]) for word in row) >= len(LEADERS):
+            found.append((row[0], LEADERS, row[-1]))
+        else:
+            found += [(word, _LONG_DOTS.sub(LEADERS, words.texts[word]), word) for word in row]
+    return found
+
+
+def _union(boxes: np.ndarray, first: int, last: int) -> np.ndarray:
+    """The box around boxes first and last, both (x0, y0, x1, y1)."""
+    both = boxes[[first, last]]
+    return np.concatenate([both[:, :2].min(axis=0), both[:, 2:].max(axis=0)])
+
+
+def _is_entry(words: Words, line: Line) -> bool:
+    """Whether a line leads to a page number: an entry of a table of contents."""
+    return any(text == LEADERS for _, text, _ in _without_leaders(words, line)) and (
+        words.texts[line.words[-1]].isalnum() or bool(_DOTS.match(words.texts[line.words[-1]]))
     )
 
 
@@ -132,6 +163,8 @@ def _separator(words: Words, above: Line, below: Line, margins: dict[int, float]
     wide = step > max(1.35 * usual, usual + 0.35 * below.height) or step > 2.6 * below.height
     if wide or abs(above.size - below.size) > 0.12 * max(above.size, below.size):
         return "\n\n"
+    if _is_entry(words, above):
+        return "\n"
     if above.cells > 1:
         # A line right under the last cell of a row, which was full, goes on in that cell.
         under = abs(below.x0 - above.last_x0) < 0.5 * below.height and below.x0 > above.x0 + 1.5 * below.height

@@ -14,16 +14,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rag.contents import LEADERS
 from rag.number_agreement import conflicts
 from rag.table_rows import other_rows
 
 CONFLICT = 1.75  # another year, another numbered thing
 CROSSING = 0.75  # runs over the end of a paragraph
 OTHER_ROW = 4.0  # another row than that whose label the question spells out
-NO_STATEMENT = 6.0  # a heading, the names of columns, parts of two rows: these answer nothing
+NO_STATEMENT = 6.0  # a heading, the names of columns, parts of two rows, a line of contents: these answer nothing
+SIGNATURE = 1.5  # how something is called, which a manual explains below
 _ROW_END = re.compile(r"\|[ \t]*\n")
 _MARK = r"[\s#.():;•*–—-]"
 _HEADING = re.compile(rf"#+\s.*$|{_MARK}*(?:[ivxIVX]{{1,5}}|[A-Za-z])?{_MARK}*(?:\d{{1,2}}\.)*\d{{0,2}}{_MARK}*$")
+_WITH_PAGE = re.compile(r"\d+(?:\.\d+)*\.?\s+[A-Z][^.!?|]*[^\W\d]\s\d{1,4}$")  # "9.3. Starting services 83"
+_SIGNATURE = re.compile(r"(?:[\[\w][\w, \[\].]*=\s*)?[A-Za-z_][\w.:]*\s?\([^()]*(?:\([^()]*\)[^()]*)*\)?[;.]?$")
 _RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*(?:\n|$)")
 
 
@@ -42,8 +46,12 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
             or is_heading(line)
             or _ROW_END.search(sentence)
             or ("|" in sentence and _RULE.match(text, end))
+            or LEADERS.search(sentence)
+            or _WITH_PAGE.match(sentence)
         ):
             against[i] += NO_STATEMENT
+        elif _SIGNATURE.match(sentence):
+            against[i] += SIGNATURE
     return against
 
 

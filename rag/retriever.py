@@ -8,7 +8,7 @@
 3. candidates           the best by meaning (FAISS) and by words (BM25), everywhere and inside the favoured documents
 4. rag/fusion.py        one score per candidate; the best are read for words that stand close together
 5. rag/statement_pages  pages of accounts for the statements that are needed, interleaved
-6. a page is not shown twice before others had their turn
+6. a page is not shown twice before others had their turn; tables of contents and indexes come last
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from core.settings import RetrievalSettings
 from ingest.schema import damage_remedy
 from ingest.tokens import query_terms
 from rag.coarse_index import CoarseIndex
+from rag.contents import listings_last
 from rag.fusion import FusionWeights, Signals, fused_score, probability, proximities, word_information
 from rag.index_keeper import IndexKeeper
 from rag.query import Query, understand
@@ -133,7 +134,7 @@ class HybridRetriever(Retriever):
         rows, scores = run.rank(max(READ, 3 * top_k))
         rows, scores = _spread(run, rows, scores, None if query.facets else top_k)
         rows, scores = run.with_statement_pages(rows, scores, top_k)
-        return run.hits(rows[:top_k], scores[:top_k])
+        return listings_last(run.hits(rows[:top_k], scores[:top_k]))
 
     def _embed(self, text: str) -> np.ndarray | None:
         if self.embedder is None:

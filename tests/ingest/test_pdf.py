@@ -156,7 +156,8 @@ def test_running_titles_that_change_go_with_the_page_number_beside_them(tmp_path
     def page(number: int):
         def draw(canvas: Canvas) -> None:
             canvas.setFont("Times-Roman", 10)
-            left, right = f"{number + 10} Chapter {number // 3}. The wheel", f"{number // 3}.{number % 3}. Parts of it {number + 10}"
+            left = f"{number + 10} Chapter {number // 3}. The wheel"
+            right = f"{number // 3}.{number % 3}. Parts of it {number + 10}"
             canvas.drawString(72, 30, right if number % 2 else left)
             canvas.drawString(72, 740, f"Depth of the mill race in feet {(number * 7919) % 97}")
             set_column(canvas, prose(number, 200), 72, 700, 468)
@@ -167,6 +168,25 @@ def test_running_titles_that_change_go_with_the_page_number_beside_them(tmp_path
     assert not [p.number for p in document.pages if "wheel" in p.text or "Parts of it" in p.text]
     assert all("Depth of the mill race" in p.text and f"marker{p.number}" in p.text for p in document.pages)
     assert [p.label for p in document.pages] == [str(n + 10) for n in range(1, 9)]
+
+
+def test_the_dots_of_a_table_of_contents_take_no_room_and_its_entries_keep_their_lines(tmp_path: Path) -> None:
+    entries = [("1.1 The parties", 3), ("1.2 The rent and how it is paid", 14), ("1.3 Repairs", 27)]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Times-Roman", 10)
+        for row, (entry, page) in enumerate(entries):
+            canvas.drawString(72, 700 - 13 * row, f"{entry}{' .' * (90 - len(entry))} {page}")
+        canvas.drawString(72, 500, "Signature: ______________________ (the variables v1, v2, . . ., vn)")
+
+    page = read(make_pdf(tmp_path / "contents.pdf", [draw])).pages[0]
+    assert page.text.split("\n")[:3] == [f"{entry} .... {number}" for entry, number in entries]
+    assert "______________________" in page.text and "v2, . . ., vn" in page.text
+    start = page.text.index("14")
+    ((left, _, right, _),) = boxes_for_range(page, start, start + 2)
+    dots = page.text.index("....")
+    ((begin, _, end, _),) = boxes_for_range(page, dots, dots + 4)
+    assert end - begin > 5 * (right - left)
 
 
 def test_nothing_is_dropped_from_a_short_document(tmp_path: Path) -> None:
