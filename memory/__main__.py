@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.writelines(write(store, info.session_id))
             return 0
         store.delete(info.session_id)
-        LongTermMemory(store, settings=settings.memory).remove_forgotten()
+        LongTermMemory(store, settings=settings.memory).erase()
     return 0
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from core.errors import NotFoundError, UsageError
 from ingest.tokens import index_terms, query_terms
 from memory.dialogue_database import clean, match_any, merge_words, now
-from memory.memory_store import IDS_A_QUERY, MemoryStore
+from memory.memory_store import IDS_A_QUERY, MemoryStore, leave_no_traces
 from memory.types import Said, SessionInfo, Turn
 
 MAX_TITLE = 200  # characters
@@ -126,13 +126,14 @@ class DialogueStore(MemoryStore):
                 raise NotFoundError(f"there is no conversation {session_id!r}", remedy="It may have been deleted")
 
     def delete(self, session_id: str) -> None:
-        """Delete a session, its turns and memories, their words and (with the next `forgotten`) their vectors."""
+        """Delete a session, its turns and memories, their words and (LongTermMemory.erase) their vectors."""
         self.session(session_id)
         with self._writing() as connection:
             own = "SELECT id FROM turns WHERE session = ?"
             connection.execute(f"DELETE FROM turn_words WHERE rowid IN ({own})", (session_id,))
             self._forget(connection, f"turn IN ({own})", session_id)
             connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+            leave_no_traces(connection)
             merge_words(connection)
         self._scrub()
 

@@ -12,7 +12,7 @@ from memory.types import Turn
 
 
 def export_json(store: DialogueStore, session_id: str) -> Iterator[str]:
-    """Pieces of {"session": {...}, "turns": [...], "facts": [...]}; the sharing code is left out.
+    """Pieces of {"session": {...}, "turns": [...], "facts": [...]}, a line a turn; the sharing code is left out.
 
     Raises NotFoundError, before the first piece is asked for.
     """
@@ -22,19 +22,20 @@ def export_json(store: DialogueStore, session_id: str) -> Iterator[str]:
     facts = [asdict(memory) for memory in store.facts(session_id=session_id, holding=False, limit=-1)]
 
     def pieces() -> Iterator[str]:
-        yield f'{{\n  "session": {_json(info, 2)},\n  "turns": ['
+        yield f'{{"session": {_json(info)},\n"turns": ['
         separator = "\n"
         for turn in turns:
-            yield f"{separator}    {_json(asdict(turn), 4)}"
+            yield f"{separator}{_json(vars(turn))}"
             separator = ",\n"
-        yield f'\n  ],\n  "facts": {_json(facts, 2)}\n}}\n'
+        yield '\n],\n"facts": ['
+        yield ",\n".join(map(_json, facts))
+        yield "]}\n"
 
     return pieces()
 
 
-def _json(value: Any, indent: int) -> str:
-    """`value`, its lines after the first further in; a string has no line breaks in JSON."""
-    return json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n" + " " * indent)
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def export_markdown(store: DialogueStore, session_id: str) -> Iterator[str]:

@@ -53,6 +53,7 @@ CANDIDATES = 60  # from words and from vectors each
 CENTRES = 40  # candidates whose neighbours are looked at, too
 BATCH = 16  # memories embedded together
 NOW = 16  # at most so many are embedded while somebody waits for a recall
+PATIENCE_S = 1.0  # how long a recall waits for the background: what is embedded already is searched without it
 
 _ASKS_TIME = re.compile(
     r"^\W*(?:when|how long|since when|(?:on |in )?(?:what|which) (?:date|day|month|year|time))\b", re.I
@@ -85,12 +86,16 @@ class LongTermMemory:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def catch_up(self, *, limit: int | None = None, batch: int = BATCH) -> int:
-        """Embed memories that have no vector yet, take out deleted ones; how many were embedded. Raises StoreError."""
+        """Embed memories that have no vector yet; how many were. Without `limit` deleted ones are erased first.
+
+        Raises StoreError.
+        """
         if self.embedder is None:
             return 0
         with self._lock:
             vectors = self._checked_vectors()
-            self.remove_forgotten()
+            if limit is None:
+                self.erase()
             done = 0
             while (limit is None or done < limit) and (waiting := self.store.to_embed(batch)):
                 vectors.put([memory.memory_id for memory in waiting], self._embed(waiting))
@@ -98,12 +103,20 @@ class LongTermMemory:
                 done += len(waiting)
             return done
 
-    def remove_forgotten(self) -> None:
-        """Take deleted memories' vectors out of the index; needs no embedder. Raises StoreError."""
+    def erase(self) -> None:
+        """Take deleted memories' vectors out of the index and, where that is here, off the disk. Raises StoreError.
+
+        Needs no embedder. Until then recall passes them over: the store no longer has their words. Chroma only marks
+        what is deleted: after a conversation or a memory was, the index is written anew, 0.15 ms a vector that stays.
+        """
         with self._lock:
-            if gone := self.store.forgotten():
+            traces, gone = self.store.traces(), self.store.forgotten()
+            if traces and not self.settings.chroma_url:
+                self._index().rewrite(self.store.embedded_ids())
+            elif gone:
                 self._index().remove(gone)
-                self.store.removed(gone)
+            self.store.removed(gone)
+            self.store.erased(traces)
 
     def rebuild(self) -> int:
         """Make the vector index again from the verbatim words; how many were embedded."""
@@ -218,7 +231,13 @@ class LongTermMemory:
         if self.embedder is None:
             return None, {}, None
         try:
-            self.catch_up(limit=NOW)  # a long backlog is left to the background
+            if self._lock.acquire(timeout=PATIENCE_S):
+                try:
+                    self.catch_up(limit=NOW)  # a long backlog is left to the background
+                finally:
+                    self._lock.release()
+            elif not self._checked:
+                return None, {}, None
             vectors = self._checked_vectors()
             vector = self.embedder.embed_query(question)
             return vector, dict(vectors.nearest(vector, CANDIDATES)), vectors

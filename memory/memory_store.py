@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ _MEMORY = (
 )
 IDS_A_QUERY = 500  # below SQLite's limit of variables
 VISITED = 4000  # memories that a search by words may rank; smaller stores are ranked whole
+_TRACES = "traces"
 REMEMBERED = 200  # memories from which a term's count is kept, not counted again
 
 
@@ -171,6 +173,7 @@ class MemoryStore(DialogueDatabase):
                 raise _no_memory(memory_id)
             if terms:
                 connection.execute("UPDATE memory_words SET terms = ? WHERE rowid = ?", (" ".join(terms), memory_id))
+                leave_no_traces(connection)
                 merge_words(connection)
 
     def forget(self, memory_id: int) -> None:
@@ -178,6 +181,7 @@ class MemoryStore(DialogueDatabase):
         with self._writing() as connection:
             if not self._forget(connection, "id = ?", memory_id):
                 raise _no_memory(memory_id)
+            leave_no_traces(connection)
             merge_words(connection)
         self._scrub()
 
@@ -207,6 +211,11 @@ class MemoryStore(DialogueDatabase):
         with self._reading() as connection:
             return connection.execute("SELECT count(*) FROM memories WHERE state = 1").fetchone()[0]
 
+    def embedded_ids(self) -> list[int]:
+        """Ids of the memories whose vectors are in the index."""
+        with self._reading() as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM memories WHERE state = 1 ORDER BY id")]
+
     def embed_again(self) -> None:
         """Mark all as not indexed: the vector index is gone or was made with another embedder."""
         with self._writing() as connection:
@@ -221,6 +230,19 @@ class MemoryStore(DialogueDatabase):
     def removed(self, ids: Iterable[int]) -> None:
         with self._writing() as connection:
             connection.executemany("DELETE FROM forgotten WHERE memory = ?", [(i,) for i in ids])
+
+    def traces(self) -> str:
+        """Not empty: something was deleted whose vector must leave the disk, too. `erased` acknowledges this value."""
+        return self.meta(_TRACES)
+
+    def erased(self, traces: str) -> None:
+        with self._writing() as connection:  # unless more was deleted meanwhile
+            connection.execute("DELETE FROM meta WHERE key = ? AND value = ?", (_TRACES, traces))
+
+
+def leave_no_traces(connection: sqlite3.Connection) -> None:
+    """Part of a transaction that deletes or changes what somebody no longer wants to be remembered."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TRACES, secrets.token_hex(8)))
 
 
 def _no_memory(memory_id: int) -> NotFoundError:

@@ -114,6 +114,7 @@ class Dialogue:
             try:
                 while self.memory.catch_up(limit=16) and not self._closing.is_set():
                     pass
+                self.memory.erase()
             except LecternError as error:
                 if not self._closing.is_set():
                     log.warning("%s", error)

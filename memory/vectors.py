@@ -23,15 +23,15 @@ from core.runtime import require
 log = logging.getLogger(__name__)
 
 FOLDER = "chroma"  # inside the workspace's folder
-_ADD = 1000  # vectors a call; Chroma refuses more than its own limit
+_ADD = 5000  # vectors a call; Chroma refuses more than its own limit, 5461
 
 
 class ChromaVectors:
     """Ids and vectors (dim float32) of one store of conversations, compared by inner product."""
 
-    def __init__(self, folder: Path, name: str, *, url: str = "") -> None:
+    def __init__(self, folder: Path, name: str, *, url: str = "", inside: str = FOLDER) -> None:
         """`name`: of the collection, unique on a shared server. `url`: http://HOST:PORT, empty for `folder`/chroma."""
-        self.path = Path(folder) / FOLDER
+        self.path = Path(folder) / inside
         self.name = name
         self.url = url
         self._collection: Any = None
@@ -69,6 +69,34 @@ class ChromaVectors:
             return {}
         found = self._call(lambda c: c.get(ids=[str(i) for i in ids], include=["embeddings"]))
         return {int(key): np.asarray(row) for key, row in zip(found["ids"], found["embeddings"], strict=True)}
+
+    def rewrite(self, ids: Sequence[int]) -> None:
+        """Make the index on disk anew with these vectors alone, and drop the files of the old one.
+
+        Chroma marks what is deleted and goes on keeping it, in the graph's file and in its log. Reading goes on
+        meanwhile; writing must wait. A crash leaves the old index or none, which is as good as a lost one.
+        """
+        assert not self.url, "a server's files are its own"
+        fresh = ChromaVectors(self.path.parent, self.name, inside=f"{FOLDER}.new")
+        old = self.path.with_name(f"{FOLDER}.old")
+        for leftover in (fresh.path, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for first in range(0, len(ids), _ADD):
+            kept = self.get(ids[first : first + _ADD])
+            if kept:
+                fresh.put(list(kept), np.stack(list(kept.values())))
+        fresh.close()
+        with self._lock:
+            self.close()
+            try:
+                if self.path.exists():
+                    self.path.rename(old)
+                if fresh.path.exists():
+                    fresh.path.rename(self.path)
+                if old.exists():
+                    shutil.rmtree(old)
+            except OSError as error:
+                raise StoreError(f"{old} cannot be deleted ({error.strerror})", remedy="Delete it by hand") from error
 
     def reset(self) -> None:
         """Drop everything; also a damaged index on disk."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.errors import NotFoundError, UsageError
@@ -83,12 +84,39 @@ def test_pinned_memories_always_come_and_edited_ones_are_found_anew(store: Dialo
     store.pin(fog.memory_id, False)
     store.forget(fog.memory_id)
     assert all("hail" not in text for text in texts(memory, "Was there hail in the harbour?", 5))
+    memory.erase()
     assert memory._index().count() == 4
     with pytest.raises(NotFoundError):
         store.forget(fog.memory_id)
     with pytest.raises(UsageError):
         store.edit(1, "  ")
     memory.close()
+
+
+def test_vectors_of_what_was_forgotten_leave_the_disk(store: DialogueStore) -> None:
+    """Words can be guessed from a vector; Chroma by itself only marks what is deleted, and logs it."""
+    memory = LongTermMemory(store, HashingEmbedder(128))
+    memory.catch_up()
+    farm, harbour = store.memories(contains="parrot")[0], store.memories(contains="fog")[0]
+    rows = memory._index().get([farm.memory_id, harbour.memory_id])
+    vectors = {memory_id: row.astype(np.float32).tobytes()[:64] for memory_id, row in rows.items()}
+    folder = store.path.parent / FOLDER
+    assert all(held(folder, vector) for vector in vectors.values())
+    store.forget(farm.memory_id)
+    memory.erase()
+    assert not held(folder, vectors[farm.memory_id]) and held(folder, vectors[harbour.memory_id])
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [FOLDER]
+    assert texts(memory, "Who replaced the boiler?")[0] == TALK[0][0]
+    store.edit(harbour.memory_id, "The harbour was closed.")
+    memory.catch_up()
+    assert not held(folder, vectors[harbour.memory_id])
+    assert texts(memory, "Was the harbour closed?")[0] == "The harbour was closed."
+    assert memory._index().count() == 4
+    memory.close()
+
+
+def held(folder: Path, vector: bytes) -> bool:
+    return any(vector in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_lost_or_damaged_vector_index_is_made_again_from_the_words(store: DialogueStore) -> None:
