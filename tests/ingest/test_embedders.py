@@ -208,3 +208,23 @@ def test_packed_layers_embed_as_plain_ones_do(monkeypatch: pytest.MonkeyPatch) -
     with torch.inference_mode():
         cosines = (packed(ids) * plain(ids)).sum(dim=1)
     assert cosines.min() > 0.999
+
+
+def test_a_text_alone_has_the_vector_that_it_has_in_a_batch(bundled: Embedder) -> None:
+    texts = ["who wrote it?", "how much did the company spend on research and development " * 3, "a lease " * 60]
+    together = bundled.embed_passages(texts)
+    assert all(float(bundled.embed_query(text) @ row) > 0.9995 for text, row in zip(texts, together, strict=True))
+
+
+@pytest.mark.parametrize("size", [1.0, 200.0])  # the larger scores overflow an exponential
+def test_attention_by_plain_products_is_that_of_the_fused_kernel(size: float) -> None:
+    torch = pytest.importorskip("torch")
+    from ingest.bert import PLAIN_FROM, attended
+
+    generator = torch.Generator().manual_seed(0)
+    qkv = (torch.randn(3, PLAIN_FROM + 6, 3 * 64, generator=generator) * size).bfloat16()
+    keep = torch.arange(PLAIN_FROM + 6) < torch.tensor([PLAIN_FROM + 6, 9, 40])[:, None]
+    found = attended(qkv, 2, keep)
+    expected = attended(qkv.float(), 2, keep)  # float32 goes through the fused kernel
+    assert torch.isfinite(found).all()
+    assert torch.allclose(found.float(), expected, atol=0.03 * size)
