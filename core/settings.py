@@ -31,6 +31,7 @@ class IngestSettings(Piece):
     page_timeout_s: float = Field(120.0, gt=0, description="a file is given up when no page gets done for so long, s")
     file_timeout_s: float = Field(3600.0, gt=0, description="a file is given up when reading it takes longer, s")
     reading_cpu_s: int = Field(1800, ge=1, description="processor time that reading one file may take, s")
+    niceness: int = Field(10, ge=0, le=19, description="by how much processes that read and embed let others go first")
     ocr: Literal["auto", "off"] = Field("auto", description="auto: scanned pages are read by text recognition | off")
     ocr_s: float = Field(1200.0, gt=0, description="text recognition of one file stops after so long, s")
     reading_memory_mb: int = Field(3072, ge=256, description="memory of one process that reads files, in MiB")

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 FACTORY = "ingest.embedding:make_handler"
 _BLOCK = 128  # passages a block: a few seconds of one core
+_SHORT_BLOCK = 16  # half a second at most, where others share the process
 _POOL_FROM = 512  # pending passages that pay for starting processes (some seconds each)
 _WORKER_MB = 900  # resident memory of a worker with the default model, MiB
 _ATTEMPTS = 3
@@ -47,17 +48,21 @@ def embed_pending(
     *,
     progress: OnProgress | None = None,
     stop: threading.Event | None = None,
+    give_way: Callable[[], object] | None = None,
 ) -> int:
     """Embed in this process what has no vector yet; returns how many passages. Ends early when `stop` is set.
 
-    Waits while another process embeds the same workspace. Raises StoreError if the workspace has another embedder.
+    `give_way`: called between short blocks; it may wait for others to be done. Waits while another process embeds the
+    same workspace. Raises StoreError if the workspace has another embedder.
     """
     workspace.require_embedder(embedder.name)
     done = 0
     with exclusive(workspace.path, "embed", stop=stop) as held:
         if not held:
             return 0
-        for block in _blocks(workspace, stop):
+        for block in _blocks(workspace, stop, _BLOCK if give_way is None else _SHORT_BLOCK):
+            if give_way is not None:
+                give_way()
             vectors = embedder.embed_passages([text for _, text in block])
             done += workspace.add_vectors(embedder.name, [row for row, _ in block], vectors)
             _report(workspace, progress, done)
@@ -116,9 +121,9 @@ def reembed(workspace: Workspace, settings: Settings, *, progress: OnProgress | 
     return embed_workspace(workspace, settings, progress=progress)
 
 
-def _blocks(workspace: Workspace, stop: threading.Event | None) -> Iterator[Block]:
+def _blocks(workspace: Workspace, stop: threading.Event | None, size: int = _BLOCK) -> Iterator[Block]:
     after = 0
-    while block := workspace.pending_passages(_BLOCK, after=after):
+    while block := workspace.pending_passages(size, after=after):
         if stop is not None and stop.is_set():
             return
         yield block
@@ -140,6 +145,7 @@ def _embed_by_pool(
         processes=processes,
         payload=lambda block: [text for _, text in block],
         threads=settings.threads,
+        niceness=settings.ingest.niceness,
     )
     with pool:
         blocks: Iterator[Block] | Sequence[Block] = _blocks(workspace, stop)

@@ -161,6 +161,7 @@ class _Run:
             silence_limit_s=self.settings.ingest.page_timeout_s,
             task_limit_s=self.settings.ingest.file_timeout_s,
             memory_mb=self.settings.ingest.reading_memory_mb,
+            niceness=self.settings.ingest.niceness,
         )
         waiting = list(enumerate(files))
         try:

@@ -1,4 +1,4 @@
-"""A worker process: `python -m ingest.worker`, started and spoken to by ingest/worker_pool.py.
+"""A worker process: `python -m ingest.worker [NICENESS]`, started and spoken to by ingest/worker_pool.py.
 
 A program of its own rather than a fork or a spawned copy of the caller: it neither inherits locks and threads nor runs
 the caller's main module again, and a crash in a C library (a broken PDF) costs one file, not the program.
@@ -32,7 +32,8 @@ def load_handler(factory: str, arguments: tuple[Any, ...]) -> Handler:
 
 def main() -> None:
     if hasattr(os, "nice"):
-        os.nice(5)  # bulk work gives way to the questions that a server answers meanwhile
+        # bulk work gives way to the questions that a server answers meanwhile
+        os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our input
     inlet = sys.stdin.buffer
     outlet = os.fdopen(os.dup(1), "wb")

@@ -68,16 +68,19 @@ class WorkerPool(Generic[Task]):
         task_limit_s: float = math.inf,
         memory_mb: int = 0,
         threads: int = 1,
+        niceness: int = 5,
     ) -> None:
         """`factory` is "package.module:function", called once in each process; it returns a `worker.Handler`.
 
         `payload` makes of a task what is sent. A worker is killed that says nothing for `silence_limit_s`, that is not
-        done after `task_limit_s`, or that is larger than `memory_mb` MiB (0: any size).
+        done after `task_limit_s`, or that is larger than `memory_mb` MiB (0: any size). `niceness`: 0..19, how far the
+        processes give way to others.
         """
         self._factory, self._arguments = factory, arguments
         self._processes = processes
         self._payload, self._on_progress = payload, on_progress
         self._silence_limit_s, self._task_limit_s, self._memory_mb = silence_limit_s, task_limit_s, memory_mb
+        self._niceness = niceness
         self._watched_at = 0.0
         self._environment = _environment(threads)
         self._workers: list[_Worker] = []
@@ -159,7 +162,7 @@ class WorkerPool(Generic[Task]):
 
     def _start(self) -> _Worker:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ingest.worker"],
+            [sys.executable, "-m", "ingest.worker", str(self._niceness)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("LECTERN_DEBUG_WORKERS") else subprocess.DEVNULL,

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from omni.arpabet import phones
 from omni.close_terms import TermIndex
-from omni.language_bias import BiasedModel, DocumentLanguage, biased_model, built_model, phrase_language, read_built
+from omni.language_bias import (
+    BiasedModel,
+    DocumentLanguage,
+    biased_model,
+    built_model,
+    is_built,
+    phrase_language,
+    read_built,
+)
+from omni.language_worker import build_apart
 from omni.sphinx_decoder import dictionary_words, general_language_model
 
 logger = logging.getLogger(__name__)
@@ -31,7 +40,8 @@ class BiasedModels:
     def of(self, vocabulary: Sequence[str], *, wait: bool) -> BiasedModel | None:
         """The model of a vocabulary (`document_language(workspace)` or a list of words); None without words.
 
-        wait: build it if need be (some seconds); else the latest of the same documents is used meanwhile, or none.
+        wait: build it if need be (some seconds; many documents in a process of their own, which may take minutes); else
+        the latest of the same documents is used meanwhile, or none.
         """
         if isinstance(vocabulary, DocumentLanguage):
             language = vocabulary
@@ -45,7 +55,10 @@ class BiasedModels:
                 self._build_in_background(language)
             return built
         with self._building:
-            return biased_model(language, general_language_model(), _Dictionary())
+            if language.apart is not None and not is_built(language):
+                build_apart(language.apart)
+                return built_model(language) or build_here(language)  # of a later state, where one was stored meanwhile
+            return build_here(language)
 
     def _build_in_background(self, language: DocumentLanguage) -> None:
         def build() -> None:
@@ -59,6 +72,11 @@ class BiasedModels:
         if language.name not in self._background:
             self._background.add(language.name)
             threading.Thread(target=build, name="lectern-language", daemon=True).start()
+
+
+def build_here(language: DocumentLanguage) -> BiasedModel:
+    """The mixed model of `language`, built in this process unless it lies in its folder."""
+    return biased_model(language, general_language_model(), _Dictionary())
 
 
 class _Dictionary:

@@ -46,6 +46,7 @@ MAX_NEW_WORDS = 20_000  # outside the dictionary, the most frequent first
 MAX_TERMS = 20_000
 MIN_QUESTIONS, MAX_QUESTIONS = 10_000, 40_000
 NAMES = 500  # that get a possessive
+APART_FROM = 200  # chunks of a workspace from which a process of its own builds its model (omni/language_worker.py)
 FORMAT = 2  # grows when files of older versions must not be used
 
 _NAME = re.compile(r"(?<=[a-z0-9,;] )[A-Z][A-Za-z&]*[A-Za-z](?![A-Za-z])")  # inside a sentence
@@ -66,6 +67,7 @@ class DocumentLanguage(Sequence[str]):
     key: names the state of the documents; files built from it are kept in `folder` under that key.
     read: gives the text, passage by passage; called only when something has to be built.
     documents: in place of `read`, (key, read) of each document, so that what was read of one is kept.
+    apart: folder of the workspace, where there is so much to read that a process of its own should do it.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class DocumentLanguage(Sequence[str]):
         read: Callable[[], Iterable[str]] = lambda: (),
         *,
         documents: Callable[[], Iterable[tuple[str, Callable[[], Iterable[str]]]]] | None = None,
+        apart: Path | None = None,
     ) -> None:
         self.key = key
+        self.apart = apart
         self.folder = folder
         self._read = read
         self._documents = documents
@@ -161,7 +165,8 @@ def document_language(workspace: Workspace) -> DocumentLanguage:
             if info.chunks:
                 yield info.document_id, reader(info.document_id, info.name, info.chunks)
 
-    return DocumentLanguage(f"v{workspace.version}", workspace.derived / "language", documents=documents)
+    apart = workspace.path if workspace.chunk_count() >= APART_FROM else None
+    return DocumentLanguage(f"v{workspace.version}", workspace.derived / "language", documents=documents, apart=apart)
 
 
 def phrase_language(phrases: Sequence[str]) -> DocumentLanguage:
@@ -202,19 +207,42 @@ def biased_model(language: DocumentLanguage, general: Path, known: Callable[[str
     general: pocketsphinx's binary model; known: whether the pronouncing dictionary has a word.
     """
     model_file, words_file = _files(language)
-    if not (sealed(model_file) and sealed(words_file)):
+    if not is_built(language):
         _build(language, general, known, model_file, words_file)
     return read_built(model_file)
 
 
+def is_built(language: DocumentLanguage) -> bool:
+    """Whether the mixed model of just this state of the documents lies in the folder, undamaged."""
+    return all(map(sealed, _files(language)))
+
+
 def built_model(language: DocumentLanguage) -> BiasedModel | None:
-    """The mixed model of `language` if it has been built, else the newest one of an earlier state of its documents."""
+    """The mixed model of `language` if it has been built, else the newest one of another state of its documents."""
+    model_file = _newest(language)
+    return None if model_file is None else read_built(model_file)
+
+
+def as_built(language: DocumentLanguage) -> DocumentLanguage | None:
+    """`language` if its model has been built, else the state of its documents of which the newest one was."""
+    model_file = _newest(language)
+    if model_file is None:
+        return None
+    key = model_file.name.removesuffix(_suffix())
+    return language if key == language.key else DocumentLanguage(key, language.folder)
+
+
+def _newest(language: DocumentLanguage) -> Path | None:
     model_file, _ = _files(language)
-    candidates = [model_file, *sorted(language.folder.glob(f"*-{FORMAT}-{WEIGHT:g}.lm.bin"), key=_age)]
+    candidates = [model_file, *sorted(language.folder.glob(f"*{_suffix()}"), key=_age)]
     for candidate in candidates:
         if candidate.exists() and sealed(candidate) and sealed(_words_file(candidate)):
-            return read_built(candidate)
+            return candidate
     return None
+
+
+def _suffix() -> str:
+    return f"-{FORMAT}-{WEIGHT:g}.lm.bin"
 
 
 def read_built(model_file: Path) -> BiasedModel:
@@ -231,7 +259,7 @@ def _age(path: Path) -> float:
 
 
 def _files(language: DocumentLanguage) -> tuple[Path, Path]:
-    model_file = language.folder / f"{language.key}-{FORMAT}-{WEIGHT:g}.lm.bin"
+    model_file = language.folder / f"{language.key}{_suffix()}"
     return model_file, _words_file(model_file)
 
 

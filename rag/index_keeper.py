@@ -46,6 +46,7 @@ class IndexKeeper:
         self._settings = settings
         self._device, self._threads = device, threads
         self._lock = threading.Lock()
+        self._saving = threading.Lock()
         self._index: CoarseIndex | None = None
 
     def current(self) -> CoarseIndex:
@@ -92,7 +93,10 @@ class IndexKeeper:
         took = time.monotonic() - started
         index = CoarseIndex(version, words, vectors, embedded, time.monotonic(), took)
         if len(words) and (vectors is None or vectors.complete) and (vectors is not None or not self._embedder_name):
-            self._save(index)
+            if old is None or len(words) < _LARGE:
+                self._save(index)
+            else:  # seconds on a slow disk, which no question should wait for
+                threading.Thread(target=self._save_later, args=(index,), name="lectern-index", daemon=True).start()
         return index
 
     def _words(self, old: CoarseIndex | None, infos: list[DocumentInfo]) -> WordSide:
@@ -155,7 +159,18 @@ class IndexKeeper:
             vectors = self._vector_side(found.words, found.vectors, found.vector_rows, None)
         return CoarseIndex(version, found.words, vectors, found.embedded)
 
+    def _save_later(self, index: CoarseIndex) -> None:
+        try:
+            self._save(index)
+        except Exception as error:  # the workspace has been closed or deleted meanwhile: there will be no cache
+            logger.info("no index cache of %s: %s", self._workspace.name, error)
+
     def _save(self, index: CoarseIndex) -> None:
+        with self._saving:
+            if self._workspace.version == index.version:
+                self._write(index)
+
+    def _write(self, index: CoarseIndex) -> None:
         folder = self._workspace.derived
         vectors, rows = None, np.zeros(0, np.int64)
         if index.vectors is not None:

@@ -62,13 +62,18 @@ class Inbox:
         open_workspace: Callable[[str], Workspace],
         embedder: Callable[[], Embedder],
         settled: Callable[[str], object] = lambda workspace: None,
+        give_way: Callable[[], object] = lambda: None,
     ) -> None:
-        """`settled` is called with a workspace's name, on the embedding thread, when all its vectors are made."""
+        """`settled` is called with a workspace's name, on the embedding thread, when all its vectors are made.
+
+        `give_way` is called there between short pieces of work; it may wait a little while questions are answered.
+        """
         self.root = home / "inbox"
         self.settings = settings
         self._open_workspace = open_workspace
         self._embedder = embedder
         self._settled = settled
+        self._give_way = give_way
         self._uploads: list[Upload] = []
         self._lock = threading.Lock()
         self._to_read: queue.Queue[Upload | None] = queue.Queue()
@@ -214,7 +219,7 @@ class Inbox:
                 if worth_processes(self.settings, pending):  # this process stays free to answer questions
                     embed_workspace(workspace, self.settings, stop=self._stop)
                 elif pending:  # else the embedder need not be loaded
-                    embed_pending(workspace, self._embedder(), stop=self._stop)
+                    embed_pending(workspace, self._embedder(), stop=self._stop, give_way=self._give_way)
                 if not self._stop.is_set() and self._to_embed.empty():
                     self._settled(name)
             except LecternError as error:

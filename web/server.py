@@ -73,6 +73,7 @@ def build_app(assistant: Assistant, *, local_only: bool = True, accounts: Accoun
     app.state.accounts = accounts
     server = assistant.settings.server
     lanes = Lanes(server.answers_at_once, waiting=server.queue, each=server.queue)
+    assistant.busy = lambda: lanes.running + lanes.waiting > 0
     metrics, tracer = Metrics(assistant, lanes), make_tracer(assistant.settings.telemetry)
     assistant.answer_listeners.append(metrics.answered)
     if tracer is not None:

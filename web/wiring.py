@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TIDY_S = 30.0
+QUIET_S, LONGEST_S = 3.0, 600.0  # work for later begins when nobody has asked for so long, or has waited so long
+GIVE_WAY_S = 1.0
+SHORTLY_S = 20.0  # the longest that voice and recogniser wait for that: somebody may speak to them any time
 T = TypeVar("T")
 
 
@@ -48,8 +52,10 @@ class Assistant:
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the default workspace can be asked without waiting for a model
         self.closing = threading.Event()
+        self.busy: Callable[[], bool] = lambda: False  # whether questions run or wait; the server knows
         self._answered = 0  # about: counted without a lock
         self.answer_listeners: list[Callable[[Answer], None]] = []  # told every finished answer
+        self._seen = 0  # of them, when last looked whether it is quiet
         self._told: set[str] = set()  # warnings of the background
         self._to_learn: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.inbox = Inbox(
@@ -58,6 +64,7 @@ class Assistant:
             open_workspace=self.workspace,
             embedder=self.embedder,
             settled=self._to_learn.put,
+            give_way=self.give_way,
         )
 
     # ---- parts ------------------------------------------------------------------------------------------------
@@ -325,8 +332,17 @@ class Assistant:
         )
 
     def transcribe(self, waveform: Waveform, workspace: str) -> Transcript:
-        """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError."""
-        return self.recogniser().transcribe(waveform, vocabulary=self.vocabulary(workspace))
+        """What was said; the words of the workspace's documents are expected. Raises AudioError, ModelError.
+
+        Where there are so many that learning them takes minutes, those that have been learnt so far.
+        """
+        from omni.language_bias import DocumentLanguage, as_built, is_built
+
+        vocabulary = self.vocabulary(workspace)
+        if isinstance(vocabulary, DocumentLanguage) and vocabulary.apart is not None and not is_built(vocabulary):
+            self._to_learn.put(workspace)
+            vocabulary = as_built(vocabulary) or ()
+        return self.recogniser().transcribe(waveform, vocabulary=vocabulary)
 
     def vocabulary(self, workspace: str) -> Sequence[str]:
         """The words that a recogniser should expect in a workspace."""
@@ -353,15 +369,20 @@ class Assistant:
         """First the models; then, whenever a workspace has settled, the words that are to be heard there."""
         self._warm_up()
         while (workspace := self._to_learn.get()) is not None and not self.closing.is_set():
+            self.wait_for_quiet(QUIET_S, LONGEST_S)
             self._try(partial(self._learn_words, workspace), f"learning the words of workspace {workspace}")
 
     def _warm_up(self) -> None:
+        shortly = partial(self.wait_for_quiet, QUIET_S, SHORTLY_S)
         steps: list[Callable[[], object]] = [
-            partial(self.engine, "default"),
             lambda: self.embedder().embed_query("warm up"),  # the first call takes longer than any later one
+            # Reads the index of the documents, or builds it, and the locator.
+            lambda: self.engine("default").search("What do the documents say about it?"),
             *([lambda: self.omni().warm_up()] if self.uses_omni else []),
             self.ready.set,
+            shortly,
             self._say_once,
+            shortly,
             self._listen_once,
             # What is remembered needs it: half a second in which nothing else runs, right behind the first answer.
             partial(require, "chromadb", needed_for="remembering what was said"),
@@ -371,6 +392,20 @@ class Assistant:
                 return
             self._try(step, "warming up")
         self.ready.set()
+
+    def give_way(self) -> None:
+        """Wait while questions run, a second at most: work in this process goes on slowly, and they hardly notice."""
+        end = time.monotonic() + GIVE_WAY_S
+        while self.busy() and time.monotonic() < end and not self.closing.wait(0.05):
+            pass
+
+    def wait_for_quiet(self, quiet_s: float, longest_s: float) -> None:
+        """Return once no question has run or waited for `quiet_s`, or after `longest_s`, or when all ends."""
+        waited = quiet = 0.0
+        while quiet < quiet_s and waited < longest_s and not self.closing.wait(0.25):
+            waited += 0.25
+            answered, self._seen = self._seen != self._answered, self._answered
+            quiet = 0.0 if answered or self.busy() else quiet + 0.25
 
     def _listen_once(self) -> None:
         """A second of silence through the recogniser: what it loads at first use would keep the first speaker."""
