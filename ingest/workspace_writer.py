@@ -160,7 +160,7 @@ class WorkspaceWriter(WorkspaceReader):
                 lexical.optimize(connection)
                 connection.execute("DELETE FROM meta WHERE key = 'purge'")
         with schema.translated(self.database), self._connections.used() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() takes one step, which is one page
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def collect_originals(self) -> None:

@@ -106,7 +106,7 @@ class DialogueDatabase:
     def _scrub(self) -> None:
         """Overwrite what a deletion left in the log. Readers may hold it back; the next deletion tries again."""
         with translated(self.path), self._connections.used() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() takes one step, which is one page
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

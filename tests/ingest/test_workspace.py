@@ -270,6 +270,21 @@ def test_removal_leaves_no_trace_on_disk(settings: Settings, tmp_path: Path) -> 
             workspace.remove("secretfile.txt")
 
 
+def test_removal_gives_the_space_back(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "small.txt").write_text(prose(8))
+    (tmp_path / "large.txt").write_text("\n\n".join(prose(seed) for seed in range(300)))
+    with Workspace.open(settings.home) as workspace:
+        ingest_paths(workspace, [tmp_path / "small.txt"], settings=settings)
+        workspace.purge()
+        before = workspace.database.stat().st_size
+        ingest_paths(workspace, [tmp_path / "large.txt"], settings=settings)
+        workspace.purge()
+        assert workspace.database.stat().st_size > 2 * before
+        workspace.remove("large.txt")
+        workspace.purge()
+        assert workspace.database.stat().st_size < 1.2 * before
+
+
 def _traces(folder: Path, traces: dict[str, bytes]) -> set[str]:
     found = set()
     for path in folder.rglob("*"):
