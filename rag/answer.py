@@ -28,6 +28,7 @@ from rag.extractive import answer_lines, choose_spans, refusal_lines
 from rag.locator import whole_sentences
 from rag.prompts import SYSTEM, build_prompt
 from rag.support import support_features
+from rag.two_readings import blend, needs_both
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ class AnswerEngine:
         draft.confidence, draft.threshold = self._confidence(draft.searched, draft.hits, self.locator)
         if draft.confidence < draft.threshold or not any(hit.spans for hit in draft.hits):
             self._look_again(draft)
+        elif self.generator is None:
+            self._read_twice(draft)
         if self.generator is None:
             yield from self._quote(draft)
         else:
@@ -221,6 +224,16 @@ class AnswerEngine:
         confidence, threshold = self._confidence(draft.question, hits, sentences)
         if confidence > draft.confidence or not any(hit.spans for hit in draft.hits):
             draft.hits, draft.confidence, draft.threshold = hits, confidence, threshold
+        draft.timings_ms["fine"] += _ms(started)
+
+    def _read_twice(self, draft: _Draft) -> None:
+        """What a sentence answers rather than a few words: the locator of sentences has its say (two_readings.py)."""
+        sentences: Locator | None = getattr(self.locator, "sentences", None)
+        if sentences is None or not needs_both(draft.question):
+            return
+        started = time.perf_counter()
+        located = sentences.locate(_searchable(draft.searched), draft.hits)
+        draft.hits = [self.boxed(hit) for hit in blend(draft.hits, located)]
         draft.timings_ms["fine"] += _ms(started)
 
     @property

@@ -16,7 +16,7 @@ from ingest.workspace import Workspace
 from rag.answer import EMPTY_QUESTION, NO_DOCUMENTS, AnswerEngine
 from rag.engine import build_engine
 from rag.extractive import NOTHING_FOUND
-from rag.types import Answer, Hit, Locator
+from rag.types import Answer, Hit, Locator, Span
 
 FILES = {
     "lease.md": """# Lease of 14 Harbour Street
@@ -219,6 +219,29 @@ def test_before_refusing_the_sentences_are_asked(engine: AnswerEngine, workspace
     assert not answer.refused
     assert "belong to the building" in answer.text
     assert second.answer("Who won the chess championship in Reykjavik?").refused
+
+
+class LikesLastWords(FindsLittle):
+    """A locator of exact words that likes the last word of the first sentence of every passage."""
+
+    def locate(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        found = []
+        for hit in hits:
+            chunk, end = hit.chunk, hit.chunk.text.find(".")
+            start = hit.chunk.text.rfind(" ", 0, end) + 1
+            place = (chunk.start, chunk.start + end + 1)
+            span = Span(chunk.document, chunk.document_id, chunk.page, chunk.start + start, chunk.start + end,
+                        chunk.text[start:end], 0.2, chunk.chunk_id, sentence=place)  # fmt: skip
+            found.append(replace(hit, spans=(span,)) if 0 < start < end else hit)
+        return found
+
+
+def test_a_question_that_a_sentence_answers_hears_the_locator_of_sentences(
+    engine: AnswerEngine, workspace: Workspace
+) -> None:
+    both = AnswerEngine(engine.retriever, LikesLastWords(engine.locator), workspace=workspace, embedder=engine.embedder)
+    answer = both.answer("How may the tenant sublet a room?")
+    assert not answer.refused and "if the landlord agrees in writing" in answer.text
 
 
 def test_a_locator_folder_that_does_not_load_is_an_error_that_names_it(workspace: Workspace, tmp_path: Path) -> None:
