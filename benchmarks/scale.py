@@ -2,10 +2,11 @@
 
     python -m benchmarks.scale [--short] [--data ../shared/data] [--documents 100000] [--home DIR]
 
-The documents are SQuAD train recombined (two sentences of one article, paired anew) and, among them, the paragraphs of
-SQuAD dev, whose questions are asked. Every one is read, cut, stored and embedded as at ingest, by the same functions in
-one process (for so many small files the pipeline's reading processes cost more than the reading). With --home the store
-is kept, and found again by a second run: most of an hour of one core is the embedding of 100,000 documents.
+The documents are SQuAD train's paragraphs recombined (sentences of one article, drawn anew, as many as make up the
+length of one of its paragraphs) and, among them, the paragraphs of SQuAD dev, whose questions are asked. Every one is
+read, cut, stored and embedded as at ingest, by the same functions in one process (for so many small files the
+pipeline's reading processes cost more than the reading). With --home the store is kept, found again by a second run,
+and completed where a run was cut off: most of an hour of one core is the embedding of 100,000 paragraphs.
 
  coarse       this project's retriever (words, meaning, fusion; embedding the question included), p50; also apart:
               `embed`, the question through the sentence encoder, and `search`, everything else
@@ -43,6 +44,7 @@ from ingest.sentences import sentence_spans
 
 WORKSPACE = "scale"
 SIDES = ("ours", "exact", "tf_idf")
+MOST_WORDS = 120  # of a recombined paragraph, before its last sentence: most fit into one passage of the store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Corpus:
 
 
 def build_corpus(folder: Path, documents: int) -> Corpus:
-    """Dev paragraphs and as many recombined train sentences as make up `documents`; the same at every call."""
+    """Dev paragraphs and as many recombined train paragraphs as make up `documents`; the same at every call."""
     dev = json.loads((folder / "dev-half-v1.1.json").read_text(encoding="utf-8"))["data"]
     train = json.loads((folder / "train-v1.0.json").read_text(encoding="utf-8"))["data"]
     texts: dict[str, str] = {}
@@ -63,21 +65,22 @@ def build_corpus(folder: Path, documents: int) -> Corpus:
         name = f"dev-{len(texts):05}.txt"
         texts[name] = paragraph["context"]
         questions += [(qa["question"], name) for qa in paragraph["qas"]]
-    articles = [
-        [
-            sentence
-            for paragraph in article["paragraphs"]
-            for start, end in sentence_spans(paragraph["context"])
-            if 40 <= len(sentence := paragraph["context"][start:end].strip()) <= 160
-        ]
-        for article in train
+    articles = [[paragraph["context"] for paragraph in article["paragraphs"]] for article in train]
+    sentences = [
+        [text[start:end].strip() for text in paragraphs for start, end in sentence_spans(text)]
+        for paragraphs in articles
     ]
-    articles = [sentences for sentences in articles if len(sentences) > 20]
     rng = np.random.default_rng(0)
     while len(texts) < documents:
-        sentences = articles[int(rng.integers(len(articles)))]
-        first, second = (sentences[int(n)] for n in rng.integers(len(sentences), size=2))
-        texts[f"mix-{len(texts):06}.txt"] = f"{first} {second}"
+        article = int(rng.integers(len(articles)))
+        like = articles[article][int(rng.integers(len(articles[article])))]
+        wanted, taken, words = min(len(like.split()), MOST_WORDS), [], 0
+        for number in rng.permutation(len(sentences[article])):
+            if words >= wanted:
+                break
+            taken.append(sentences[article][number])
+            words += len(taken[-1].split())
+        texts[f"mix-{len(texts):06}.txt"] = " ".join(taken)
     return Corpus(texts, questions)
 
 

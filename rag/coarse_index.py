@@ -79,6 +79,11 @@ class WordSide:
     def prior(self) -> DocumentPrior:
         return DocumentPrior([document.profile for document in self.documents])
 
+    @cached_property
+    def paged(self) -> np.ndarray:
+        """(documents,) bool: of more than one page."""
+        return np.fromiter((document.pages > 1 for document in self.documents), bool, len(self.documents))
+
     def chunk_id(self, row: int) -> str:
         return f"{self.documents[self.document_of[row]].document_id}:{self.ordinals[row]}"
 

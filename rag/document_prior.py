@@ -199,7 +199,7 @@ class DocumentPrior:
                 if quality >= 0.5:
                     named.update(parts)
                 surest = max(surest, quality if is_name_like else 0.0)
-                rows = np.asarray(documents, np.int32)
+                rows = np.frombuffer(documents, np.intc)  # as it lies there, not a copy
                 share = weight / max(len(parts), 1) * min(len(parts), 1.0 + 0.5 * (len(parts) - 1))
                 for part in parts:  # a glued match counts once for each of its words
                     found[part].append((rows, share))

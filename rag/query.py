@@ -72,6 +72,13 @@ _PARENTHESIS = re.compile(r"\s*\((?:in|round|answer|as an?|expressed|rounded)\b[
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+(?=[\"'“(]?[A-Z0-9])")
 
 
+# Compiled here: looking a hundred of them up in re's cache took most of reading a question.
+_STATEMENTS = [(statement, re.compile(rf"\b{statement.asked_as}")) for statement in STATEMENTS]
+_METRICS = [(metric, re.compile(rf"(?<![\w&])(?:{metric.asked_as})s?(?![\w&])")) for metric in METRICS]
+_CONDITION = re.compile(r"\bif [^.?]{0,160}\b(?:state|explain)\b[^.?]*")
+_AMOUNT_OF = re.compile(r"\btotal (?:amount|value|sum|level) of (?:(?:its|their|the|all) )?")
+
+
 def strip_instructions(question: str) -> str:
     """The question without sentences, lead-ins and brackets that only say how to answer it."""
     announced = list(_ANNOUNCED.finditer(question))
@@ -93,16 +100,16 @@ def understand(question: str) -> Query:
     """Read a question: core, facets, whether it asks for a figure."""
     core = strip_instructions(question)
     lowered = " ".join(question.lower().replace("’", "'").split())
-    named = {s.key for s in STATEMENTS if re.search(rf"\b{s.asked_as}", lowered)}
+    named = {statement.key for statement, asked_as in _STATEMENTS if asked_as.search(lowered)}
     needs: dict[str, list[str]] = {}
     # Metrics are read from the question without its statements' names: "cash flow statement" is not a cash flow.
     bare = lowered
-    for statement in STATEMENTS:
-        bare = re.sub(rf"\b{statement.asked_as}", " ", bare)
-    bare = re.sub(r"\bif [^.?]{0,160}\b(?:state|explain)\b[^.?]*", " ", bare)
-    bare = re.sub(r"\btotal (?:amount|value|sum|level) of (?:(?:its|their|the|all) )?", "total ", bare)
-    for metric in METRICS:
-        if re.search(rf"(?<![\w&])(?:{metric.asked_as})s?(?![\w&])", bare):
+    for _, asked_as in _STATEMENTS:
+        bare = asked_as.sub(" ", bare)
+    bare = _CONDITION.sub(" ", bare)
+    bare = _AMOUNT_OF.sub("total ", bare)
+    for metric, asked_as in _METRICS:
+        if asked_as.search(bare):
             for key, lines in metric.needs:
                 needs.setdefault(key, []).extend(lines)
     if not _speaks_of_accounts(lowered, named, needs):

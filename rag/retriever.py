@@ -232,7 +232,8 @@ class _Run:
         starts, ends = self.words.document_rows[chosen], self.words.document_rows[chosen + 1]
         if not self.only and (ends - starts).sum() > min(FAVOURED_CHUNKS, max(1, len(self.words) - 1)):
             return np.zeros(0, np.int64)
-        return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+        sizes = ends - starts
+        return np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
 
     def _signals(self, rows: np.ndarray) -> Signals:
         signals = Signals.zeros(len(rows))

@@ -48,9 +48,7 @@ def find_statement_pages(
     lexical = words.lexical
     terms = query_terms(" ".join((facet.statement.titles[0], *facet.lines)))
     scores = lexical.score(terms)
-    paged = np.array([entry.pages > 1 for entry in words.documents], bool)
-    if only:
-        paged &= document_score > 0
+    paged = words.paged & (document_score > 0) if only else words.paged
     lean = W_DOCUMENT * document_score
     total = np.where(
         paged[words.document_of] & (scores.bm25 > 0), W_BM25 * scores.bm25 + lean[words.document_of], -np.inf
