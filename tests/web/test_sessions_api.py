@@ -159,6 +159,23 @@ def test_memories_are_seen_edited_pinned_and_forgotten(client: TestClient) -> No
     assert client.delete(first).status_code == 404
 
 
+def test_turns_come_in_pages(client: TestClient, assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = assistant.dialogue("default").store
+    session = store.create("Long").session_id
+    store.append_many(session, [{"question": f"Q{n}", "understood": f"Q{n}", "answer": "A"} for n in range(1, 13)])
+    monkeypatch.setattr("web.sessions.MAX_TURNS", 5)
+
+    def numbers(**query: int) -> list[int]:
+        found = client.get(f"{AT}/sessions/{session}/turns", params=query).json()
+        assert found["session"]["turns"] == 12
+        return [turn["number"] for turn in found["turns"]]
+
+    assert numbers() == [1, 2, 3, 4, 5] and numbers(after=5) == [6, 7, 8, 9, 10]
+    assert numbers(last=2) == [11, 12] and numbers(before=11, last=3) == [8, 9, 10]
+    text = client.get(f"{AT}/sessions/{session}/export").text
+    assert text.count("## ") == 12 and "## 12. Q12" in text
+
+
 def test_a_visitor_who_leaves_early_keeps_what_was_written(client: TestClient, assistant: Assistant) -> None:
     from web.speech import answer_events
 

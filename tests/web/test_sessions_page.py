@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PASSWORD
 
 pytestmark = pytest.mark.browser
 
@@ -143,3 +144,111 @@ def ask_again(page: Any, question: str) -> str:
     page.get_by_role("button", name="New conversation").click()
     page.wait_for_selector(".lec-welcome-title")
     return ask(page, question).inner_text()
+
+
+# ---- with a login -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def logged_in(
+    start_server: Callable[..., Any], chromium: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
+    """`logged_in("mia")`: her page over a lease, silent, on a server of which she and rob are members."""
+    from core.settings import load_settings
+    from ingest.pipeline import ingest_file
+    from ingest.workspace import Workspace
+    from web.accounts.accounts import Accounts
+
+    options = {"embedder": {"model": "hashing:256"}, "locator": {"model": "sentence"}}
+    variables = {f"LECTERN_{name}__MODEL".upper(): value["model"] for name, value in options.items()}
+    server = start_server(LECTERN_SERVER__LOGIN="on", LECTERN_ADMIN_PASSWORD=PASSWORD, **variables)
+    path = tmp_path_factory.mktemp("documents") / "lease.md"
+    path.write_text(LEASE, encoding="utf-8")
+    with Workspace.open(server.home, "lease") as workspace:
+        ingest_file(workspace, path, settings=load_settings(server.home, **options))
+    accounts = Accounts(server.home)
+    for name in ("mia", "rob"):
+        accounts.users.add(name, PASSWORD, grants={"lease": "member"})
+    accounts.close()
+    contexts = []
+
+    def log_in(name: str, width: int = 1280) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 800})
+        contexts.append(context)
+        context.add_init_script("localStorage.setItem('lectern.workspace', 'lease')")
+        context.add_init_script("localStorage.setItem('lectern.speak', 'off')")
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(server.url)
+        page.fill("input[name=name]", name)
+        page.fill("input[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".lec-welcome-title")
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+def code_of(page: Any, *, new: bool = False) -> str:
+    """The code of the one conversation, from its row; the list stays open."""
+    conversations(page)
+    page.get_by_role("button", name="Continue on another device").click()
+    field = ".lec-share .lec-input"
+    page.wait_for_function(f"document.querySelector('{field}').value.includes('#session=')")
+    if new:
+        page.get_by_role("button", name="New code").click()
+        page.get_by_text("The old one is void").wait_for()
+    return page.locator(field).input_value().partition("#session=")[2]
+
+
+def close_list(page: Any) -> None:
+    page.locator("dialog[open]").get_by_role("button", name="Close").click()
+
+
+def join(page: Any, code: str) -> None:
+    page.fill("#lec-code", code)
+    page.keyboard.press("Enter")
+
+
+def test_a_guest_sees_what_is_shared_leaves_it_and_is_shut_out_by_a_new_code(logged_in: Callable[..., Any]) -> None:
+    mia, rob = logged_in("mia"), logged_in("rob", width=390)
+    told = ask(mia, FIRST).locator(".lec-answer-text").inner_text()
+    code = code_of(mia)
+    close_list(mia)
+    rob.get_by_role("button", name="Conversations").click()
+    join(rob, code)
+    rob.wait_for_selector(".lec-turn")
+    assert rob.inner_text(".lec-answer-text") == told
+    ask(rob, FOLLOW_UP)
+    mia.wait_for_function("document.querySelectorAll('.lec-turn').length === 2")
+    assert READ in mia.locator(".lec-turn").last.inner_text()
+
+    conversations(rob)
+    row = rob.locator(".lec-session")
+    assert "shared with you" in row.inner_text()
+    buttons = row.get_by_role("button").evaluate_all("all => all.map((b) => b.getAttribute('aria-label') ?? '')")
+    assert not [label for label in buttons if label.startswith(("Rename", "Delete"))]
+    rob.get_by_role("button", name="Continue on another device").click()
+    assert rob.get_by_role("button", name="New code").count() == 0  # that is for its owner
+    rob.get_by_role("button", name="Leave").click()
+    rob.get_by_role("button", name="Leave", exact=True).click()
+    rob.wait_for_selector(".lec-session", state="detached")
+    close_list(rob)
+    assert rob.locator(".lec-turn").count() == 0
+    assert mia.locator(".lec-turn").count() == 2  # it is still hers
+
+    rob.get_by_role("button", name="Conversations").click()
+    join(rob, code)
+    rob.wait_for_selector(".lec-turn")
+    renewed = code_of(mia, new=True)
+    assert renewed != code
+    rob.get_by_text("This conversation is shared with you no longer.").wait_for()
+    assert rob.locator(".lec-turn").count() == 0
+    rob.get_by_role("button", name="Conversations").click()
+    join(rob, code)
+    rob.get_by_text("There is no conversation with this code").wait_for()
+    join(rob, renewed)
+    rob.wait_for_selector(".lec-turn")
+    assert rob.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -78,7 +78,10 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     resume: () => session.resume(),
   });
   const composer = h("div", { class: "lec-composer" }, input, listening, h("div", { class: "lec-composer-tools" }, mic, live.button, sound, silence, hint, submitButton));
-  const session = new Session({ known, onTurns: addTurns, onInfo: drawInfo, onGone: () => { hint.textContent = "This conversation was deleted."; showTurns([]); } });
+  const session = new Session({ known, onTurns: addTurns, onInfo: drawInfo, onGone: (guest) => {
+    hint.textContent = guest ? "This conversation is shared with you no longer." : "This conversation was deleted.";
+    showTurns([]);
+  } });
   const allSessions = sessionsDialog({
     current: () => session.id, open: openSession, join: joinSession,
     changed: (id, info) => { if (id !== session.id) return; if (info) session.setInfo(info); else startAfresh({ keepFocus: true }); },

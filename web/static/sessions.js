@@ -11,7 +11,7 @@ export const changeSession = async (id, change) =>
   (await send("PATCH", sessionUrl(id), JSON.stringify(change), { headers: { "Content-Type": "application/json" } })).json();
 
 // `onTurns(turns)`: new or changed ones, in order. `onInfo(info)`: title and the like, null without a conversation.
-// `onGone()`: it has been deleted somewhere. `known()`: the number up to which this tab has all turns.
+// `onGone(guest)`: it has been deleted somewhere, or somebody else's (guest) is shared no longer. `known()`: the number up to which this tab has all turns.
 export class Session {
   constructor({ onTurns, onInfo, onGone, known }) {
     Object.assign(this, { onTurns, onInfo, onGone, known });
@@ -119,8 +119,9 @@ export class Session {
       } catch (problem) {
         if (this.id !== id) return;
         if (problem.status === 404) {
+          const guest = this.info?.guest ?? false;
           this.leave();
-          this.onGone();
+          this.onGone(guest);
           return;
         }
         if (!(problem instanceof Problem)) throw problem;
