@@ -64,3 +64,45 @@ def test_closed_while_many_threads_read_and_write(tmp_path: Path) -> None:
     assert len(told) == 4 and all("has been closed" in text for text in told)
     with pytest.raises(StoreError, match="has been closed"):
         store.get()
+
+
+def test_threads_that_come_take_over_from_those_that_ended(tmp_path: Path) -> None:
+    """A conversation has two threads a turn: what they open must not stay open until the server stops."""
+    opened: list[sqlite3.Connection] = []
+
+    def connect() -> sqlite3.Connection:
+        opened.append(sqlite3.connect(tmp_path / "store.sqlite", check_same_thread=False, isolation_level=None))
+        return opened[-1]
+
+    connections = Connections(connect, "the store")
+    seen: set[int] = set()
+
+    def work(meet: threading.Barrier | None = None) -> None:
+        with connections.used() as connection:
+            connection.execute("SELECT 1").fetchone()
+            seen.add(id(connection))
+            if meet is not None:
+                meet.wait(20)
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert len(opened) == 1
+    meet = threading.Barrier(3)  # all at once: each has its own
+    threads = [threading.Thread(target=work, args=(meet,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == len(seen) == 3
+    stopped = threading.Thread(target=lambda: connections.get().execute("BEGIN"))
+    stopped.start()
+    stopped.join()
+    work()
+    work()
+    assert len(opened) == 3  # the one that was left in the middle of a transaction is nobody's
+    connections.close()
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError):
+            connection.execute("SELECT 1")
