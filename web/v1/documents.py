@@ -220,6 +220,8 @@ async def take_in(
                 await run_in_threadpool(file.write, piece)
         if announced is not None and received < announced:
             raise ApiError(f"{path.name} arrived only in part", remedy="Upload it again", status=400)
+        if not received:
+            raise ApiError(f"{path.name} is empty", remedy="Send the file as the body of the request", status=400)
     except BaseException:
         assistant.inbox.reject(path)
         raise
