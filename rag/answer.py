@@ -27,6 +27,7 @@ from rag.citations import CitationWriter, is_refusal
 from rag.extractive import answer_lines, choose_spans, refusal_lines
 from rag.locator import whole_sentences
 from rag.prompts import SYSTEM, build_prompt
+from rag.sentence_edges import mended
 from rag.support import support_features
 from rag.two_readings import blend, needs_both
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
@@ -291,7 +292,11 @@ class AnswerEngine:
 
     def _quotable(self, hits: Sequence[Hit]) -> list[Hit]:
         """Locators that find exact words name their sentences, too: an answer quotes these."""
-        wide = whole_sentences(hits, lambda document, page: self.workspace.page(document, page).text)
+
+        def page_text(document: str, page: int) -> str:
+            return self.workspace.page(document, page).text
+
+        wide = whole_sentences(mended(hits, page_text), page_text)
         return [self.boxed(hit) for hit in wide]
 
     def boxed(self, hit: Hit) -> Hit:

@@ -27,6 +27,7 @@ _ROW_END = re.compile(r"\|[ \t]*\n")
 _MARK = r"[\s#.():;•*–—-]"
 _HEADING = re.compile(rf"#+\s.*$|{_MARK}*(?:[ivxIVX]{{1,5}}|[A-Za-z])?{_MARK}*(?:\d{{1,2}}\.)*\d{{0,2}}{_MARK}*$")
 _WITH_PAGE = re.compile(r"\d+(?:\.\d+)*\.?\s+[A-Z][^.!?|]*[^\W\d]\s\d{1,4}$")  # "9.3. Starting services 83"
+_NUMBERED = re.compile(r"(?=(?:\S+\s+){1,7}\S+$)\d+(?:\.\d+)+\.?\s+[A-Z][^.!?:;|\d]*$")  # "3.1 Enabling features"
 _SIGNATURE = re.compile(r"(?:[\[\w][\w, \[\].]*=\s*)?[A-Za-z_][\w.:]*\s?\([^()]*(?:\([^()]*\)[^()]*)*\)?[;.]?$")
 _RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*(?:\n|$)")
 
@@ -48,9 +49,10 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
             or ("|" in sentence and _RULE.match(text, end))
             or LEADERS.search(sentence)
             or _WITH_PAGE.match(sentence)
+            or _NUMBERED.match(sentence)
         ):
             against[i] += NO_STATEMENT
-        elif _SIGNATURE.match(sentence):
+        elif all(_SIGNATURE.match(line.strip()) for line in sentence.split("\n")):
             against[i] += SIGNATURE
     return against
 
