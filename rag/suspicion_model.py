@@ -20,6 +20,7 @@ import numpy as np
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "suspicion" / "weights.safetensors"
 BUCKETS = 1 << 15  # of each kind of n-gram
+FEWEST_WORDS = 4  # of a sentence, marks included: "This." and "now." stand in every attack, and are none
 LONGEST_WORDS = 80  # of a sentence that are looked at; longer ones are looked at in pieces
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
 
@@ -53,7 +54,9 @@ def letter_ngrams(word: str) -> Iterator[int]:
 
 
 def pieces(words: list[str]) -> list[list[str]]:
-    """A sentence's words in stretches short enough that an order does not drown in them."""
+    """A sentence's words in stretches short enough that an order does not drown in them; none of a few words."""
+    if len(words) < FEWEST_WORDS:
+        return []
     if len(words) <= LONGEST_WORDS:
         return [words]
     half = LONGEST_WORDS // 2
@@ -65,7 +68,7 @@ def logit(sentences: Iterable[str]) -> float:
     model = _model()
     if model is None:
         return -math.inf
-    return max((model.score(piece) for each in sentences for piece in pieces(tokens(each)) if piece), default=-math.inf)
+    return max((model.score(piece) for each in sentences for piece in pieces(tokens(each))), default=-math.inf)
 
 
 class _Model:

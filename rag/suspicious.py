@@ -30,7 +30,10 @@ THRESHOLD = 0.7  # where 2 of 1,000 ordinary paragraphs are marked
 NEARBY = 320  # characters within which signs add up
 MATCHES = 8  # of a sign that are looked at
 FADES = 1.5  # log-odds below its own threshold at which the model adds nothing any more
-DOUBT = 0.4  # what it takes away at most
+DOUBT, SURE_DOUBT = 0.4, 0.8  # what it takes away at once, and where it is sure: API references are full of weak signs
+SURE = (-3.0, -5.0)  # log-odds between which the one becomes the other
+ALONE = 0.5  # the most that it adds where it has read little
+FOREIGN = 0.01  # of a text's characters, letters beyond ASCII: less than in any language that needs them
 LONGEST = 20_000  # characters looked at
 
 
@@ -83,19 +86,28 @@ def suspicion(text: str) -> float:
     text = text[:LONGEST]
     plain = _plain(text)
     logits = [logit(_sentences(each)) for each in (plain, *_undisguised(plain))]
-    return max(0.0, signs_of(text) + from_model(max(logits), speaks=plain.isascii()))
+    return max(0.0, signs_of(text) + from_model(max(logits), speaks=english(plain)))
+
+
+def english(text: str) -> bool:
+    """Whether its letters are those of English, by and large."""
+    foreign = sum(letter.isalpha() for letter in text if not letter.isascii())
+    return foreign <= FOREIGN * len(text)
 
 
 def from_model(logit: float, *, speaks: bool = True) -> float:
     """What the model adds: THRESHOLD from 0 on, where it alone marks one ordinary passage in 200, then less and less.
 
     Far below it takes away: handbooks of programs run commands, return answers and override options all the time.
-    Not from text beyond ASCII (`speaks`): it has read little but English.
+    Of text in other letters (`speaks`) it has read little: there it never decides alone, and takes nothing away.
     """
     if logit == -math.inf:
         return 0.0  # it has seen nothing, or is not there
     added = THRESHOLD * min(1.0 + logit / FADES, 1.0)
-    return max(added, -DOUBT if speaks else 0.0)
+    sure = min(max((logit - SURE[0]) / (SURE[1] - SURE[0]), 0.0), 1.0)
+    if not speaks:
+        return min(max(added, 0.0), ALONE)
+    return max(added, -(DOUBT + sure * (SURE_DOUBT - DOUBT)))
 
 
 def signs_of(text: str) -> float:

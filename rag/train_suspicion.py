@@ -4,18 +4,22 @@
     python -m rag.train_suspicion --squad ../shared/data/squad --evaluate     # each family of attacks held out in turn
 
 Attacks are the templates of rag/suspicion_examples.json, filled in. Ordinary sentences: its other half (manuals,
-contracts, forms, medicine, software), SQuAD's training articles, and the descriptions and licences of every second
-installed Python package, which speak of systems, users, prompts and models all the time. Needs scikit-learn.
+contracts, forms, medicine, software), SQuAD's training articles, half of the docstrings of Python's own library, the
+descriptions and licences of every second installed Python package, which speak of systems, users, prompts and models
+all the time. Needs scikit-learn.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import importlib.metadata
 import json
 import random
 import re
 import sys
+import sysconfig
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,9 +33,13 @@ from rag.suspicion_model import BUCKETS, letter_ngrams, pieces, tokens, word_ngr
 
 EXAMPLES = Path(__file__).with_name("suspicion_examples.json")
 TIMES_EACH = 12  # templates filled in
-MARKED = 0.005  # of ordinary passages, by the model alone
-ARTICLES_SENTENCES = 12_000
+MARKED = 0.003  # of ordinary passages, by the model alone
+ARTICLES_SENTENCES, LIBRARY_SENTENCES = 12_000, 15_000
 PASSAGE_CHARS = 900
+KIN = (  # families that are held out together: each would tell of the other
+    ("tools", "agent calls"), ("languages", "germanic", "romance", "slavic", "asian", "other languages"),
+    ("exfiltration", "secrets"), ("set aside", "task hijack"), ("new identity", "style"),
+)  # fmt: skip
 
 
 def filled(told: dict[str, Any], seed: int = 0) -> tuple[list[tuple[str, str]], list[str]]:
@@ -48,7 +56,8 @@ def filled(told: dict[str, Any], seed: int = 0) -> tuple[list[tuple[str, str]], 
         for template in templates
         for _ in range(TIMES_EACH)
     ]
-    return attacks, [fill(t, told["benign words"]) for t in told["benign"] for _ in range(TIMES_EACH)]
+    ordinary = [fill(t, told["benign words"]) for t in told["benign"] for _ in range(TIMES_EACH)]
+    return attacks, ordinary + [fill(t, told["benign words"]) for t in told["benign elsewhere"] for _ in range(2)]
 
 
 def sentences(text: str) -> list[str]:
@@ -80,13 +89,29 @@ def package_texts(remainder: int) -> list[str]:
     return [text for text in texts if isinstance(text, str) and len(text) > 300]
 
 
+def library_texts(remainder: int) -> list[str]:
+    """Docstrings of those files of Python's own library whose name hashes to `remainder` modulo 2."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    texts = []
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if zlib.crc32(name.encode()) % 2 != remainder or name.startswith(("site-packages", "test", "lib2to3/tests")):
+            continue
+        with contextlib.suppress(SyntaxError, ValueError):
+            tree = ast.parse(path.read_text("utf-8", "replace"))
+            kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+            told = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+            texts.append("\n\n".join(text for text in told if len(text) > 40))
+    return [text for text in texts if len(text) > 300]
+
+
 def features(texts: Sequence[str]) -> Any:
     """(n, 2 * BUCKETS) sparse matrix: counts of words' and letters' n-grams, scaled as in suspicion_model."""
     from scipy.sparse import csr_matrix
 
     columns, values, starts = [], [], [0]
     for text in texts:
-        words = pieces(tokens(text))[0]
+        words = next(iter(pieces(tokens(text))), [])
         runs = list(word_ngrams(words))
         letters = [BUCKETS + bucket for word in words for bucket in letter_ngrams(word)]
         columns += runs + letters
@@ -118,25 +143,27 @@ def evaluate(
     attacks: list[tuple[str, str]], ordinary: Any, judged: dict[str, list[list[str]]], say: Callable[[str], None]
 ) -> dict[str, float]:
     """Recall of each family by a model that has never seen it, at MARKED false marks; with the signs beside it."""
-    from rag.suspicious import signs_of
+    from rag.suspicious import english, signs_of
 
     flat = [passage for group in judged.values() for passage in group]
     matrix = features([sentence for passage in flat for sentence in passage])
     families = np.array([family for family, _ in attacks])
     vectors = features([text for _, text in attacks])
     signs = np.array([signs_of(text) for _, text in attacks])
+    speaks = np.array([english(text) for _, text in attacks])
     by_signs = np.array([signs_of(" ".join(passage)) for passage in flat])
     found: dict[str, float] = {}
     say(f"{'held out':16}{'signs':>8}{'model':>8}{'both':>8}")
     rows = []
     for family in dict.fromkeys(families):
-        weights, bias = fit(vectors[families != family], ordinary)
+        kin = next((each for each in KIN if family in each), (family,))
+        weights, bias = fit(vectors[~np.isin(families, kin)], ordinary)
         of_passages = highest(matrix, flat, weights, bias)
         threshold = float(np.quantile(of_passages, 1 - MARKED))
         here = families == family
         model = vectors[here] @ weights + bias
-        both = marks(signs[here], model, threshold)
-        wrong = marks(by_signs, of_passages, threshold).mean()
+        both = marks(signs[here], model, threshold, speaks[here])
+        wrong = marks(by_signs, of_passages, threshold, np.ones(len(flat), bool)).mean()
         rows.append((np.mean(signs[here] >= 0.7), np.mean(model >= threshold), np.mean(both), wrong))
         found[str(family)] = float(rows[-1][2])
         say(f"{family:16}" + "".join(f"{share:8.2f}" for share in rows[-1][:3]))
@@ -145,11 +172,12 @@ def evaluate(
     return found
 
 
-def marks(signs: np.ndarray, model: np.ndarray, threshold: float) -> np.ndarray:
+def marks(signs: np.ndarray, model: np.ndarray, threshold: float, speaks: np.ndarray) -> np.ndarray:
     """As rag/suspicious.py adds them up: the model alone from `threshold` on, with a sign from somewhat less."""
     from rag.suspicious import THRESHOLD, from_model
 
-    return signs + np.array([from_model(z - threshold) for z in model]) >= THRESHOLD
+    added = [from_model(float(z) - threshold, speaks=bool(ours)) for z, ours in zip(model, speaks, strict=True)]
+    return signs + np.array(added) >= THRESHOLD
 
 
 def main() -> int:
@@ -164,10 +192,14 @@ def main() -> int:
     attacks, written = filled(json.loads(EXAMPLES.read_text("utf-8")))
     of_articles = [s for text in _articles(options.squad / "train-v1.0.json") for s in sentences(text)]
     random.Random(1).shuffle(of_articles)
-    ordinary = written * 2 + of_articles[:ARTICLES_SENTENCES] + [s for t in package_texts(0) for s in sentences(t)]
+    of_library = [s for text in library_texts(0) for s in sentences(text)]
+    random.Random(2).shuffle(of_library)
+    ordinary = written * 2 + of_articles[:ARTICLES_SENTENCES] + of_library[:LIBRARY_SENTENCES]
+    ordinary += [s for text in package_texts(0) for s in sentences(text)]
     judged = {
         "articles": [sentences(text) for text in _articles(options.squad / "dev-half-v1.1.json")][:500],
         "packages": [passage for text in package_texts(1) for passage in passages(text)][::3][:800],
+        "library": [passage for text in library_texts(1) for passage in passages(text)][::5][:600],
         **{path.name: passages(path.read_text("utf-8", "replace")) for path in options.texts},
     }
     print(f"{len(attacks)} attacks, {len(ordinary)} ordinary sentences to train on")
