@@ -6,6 +6,8 @@
              of "no answer" against the paragraph of the same article that shares most words with the question
  store       the same questions asked of all articles: coarse search, top 5 windows, best span; calibration of its score
  article     the document known: its best 5 windows by words and meaning; deep: all of its windows read
+ refusal     the answer engine over all articles, and the same with every passage taken away that tells the answer: what
+             is refused of either, by the rule shipped and by the reader's "no answer" at other thresholds
  passages    three long texts with the exact answer places: characters of the top 5 spans (sentences) against these
  length      time and peak memory of the encoder's layers from 1k to 32k tokens, windows against full attention
 
@@ -36,6 +38,7 @@ from core.errors import UsageError, cli_main
 from core.settings import Settings
 from ingest.tokens import query_terms
 from ingest.types import Chunk
+from rag.answer import AnswerEngine
 from rag.calibrate_locator import Question, auroc, expected_calibration_error, holds, ingest_articles, load_articles
 from rag.document_memory import DocumentMemory
 from rag.locator import TrainedLocator, load_locator
@@ -44,7 +47,7 @@ from rag.span_metrics import exact_match, token_f1
 from rag.surroundings import NEAREST
 from rag.types import Hit, Span
 
-PARTS = ("paragraph", "store", "article", "latency", "passages", "length")
+PARTS = ("paragraph", "store", "article", "refusal", "latency", "passages", "length")
 LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 KINDS = ("windows", "full", "fused")
 LONGEST_HELD = 8192  # twice as many tokens hold 6.4 GB of scores a layer
@@ -193,6 +196,48 @@ def on_articles(dev: Dev, locator: TrainedLocator, deep: int) -> dict[str, float
         "p50_cpu_ms": statistics.median(cpu),
         "deep_f1": float(np.mean(deep_f1)), "deep_p50_ms": statistics.median(deep_ms),
     }  # fmt: skip
+
+
+class Without:
+    """A retriever that passes over the windows holding a gold answer of `question`, or the words of one."""
+
+    def __init__(self, retriever: Any, question: Question) -> None:
+        self.retriever, self.question = retriever, question
+
+    def search(self, question: str, top_k: int = 10) -> list[Hit]:
+        def tells(hit: Hit) -> bool:
+            text = hit.chunk.text.lower()
+            return holds(hit, self.question) or any(answer.lower() in text for answer in self.question.answers)
+
+        return [hit for hit in self.retriever.search(question, 4 * top_k) if not tells(hit)][:top_k]
+
+
+def on_refusal(dev: Dev, locator: TrainedLocator, embedder: Any, count: int) -> dict[str, Any]:
+    """What the default engine refuses where the store tells, and where it speaks of the matter and does not tell."""
+    stated: dict[bool, list[float]] = {True: [], False: []}
+    refused: dict[bool, list[bool]] = {True: [], False: []}
+    wrong = []
+    for question in dev.questions[:count]:
+        for tells in (True, False):
+            retriever = dev.retriever if tells else Without(dev.retriever, question)
+            engine = AnswerEngine(retriever, locator, workspace=dev.workspace, embedder=embedder)
+            answer = engine.answer(question.text)
+            stated[tells].append(max((hit.no_answer or 0.0 for hit in answer.hits), default=1.0))
+            refused[tells].append(answer.refused)
+            if tells and answer.refused:
+                wrong.append(not in_sentence(best_span(answer.hits), question))
+    told, silent = (np.array(stated[tells]) for tells in (True, False))
+    curve = [
+        {"told_refused": share, "silent_refused": float((silent > np.quantile(told, 1 - share)).mean())}
+        for share in (0.01, 0.02, 0.03, 0.05, 0.08, 0.1)
+    ]
+    return {
+        "told_refused": float(np.mean(refused[True])),
+        "of_these_wrong_anyway": float(np.mean(wrong)) if wrong else 0.0,
+        "silent_refused": float(np.mean(refused[False])),
+        "no_answer_auroc": auroc(told, silent),
+        "curve": curve,
+    }
 
 
 def on_passages(
@@ -352,6 +397,11 @@ def run(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     if "article" in wanted:
         results["article"] = on_articles(dev, trained, deep=10 if short else 100)
         print("article          " + _numbers(results["article"]), flush=True)
+    if "refusal" in wanted:
+        results["refusal"] = on_refusal(dev, trained, embedder, 120 if short else 300)
+        print("refusal          " + _numbers({k: v for k, v in results["refusal"].items() if k != "curve"}), flush=True)
+        for row in results["refusal"]["curve"]:
+            print(f"  told refused {row['told_refused']:.2f}  silent refused {row['silent_refused']:.3f}")
     if "latency" in wanted:
         results["latency"] = latency(dev, trained, 40 if short else 200)
         print("top 5 windows    " + _numbers(results["latency"]), flush=True)

@@ -31,6 +31,7 @@ from rag.sentence_edges import mended
 from rag.support import support_features
 from rag.two_readings import blend, needs_both
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
+from rag.unanswered import unanswered
 
 if TYPE_CHECKING:
     from ingest.embedders import Embedder
@@ -245,7 +246,10 @@ class AnswerEngine:
         """The extractive answer, or the refusal with the nearest passages."""
         spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
         unmentioned = self._unmentioned(draft, spans)
-        refused = draft.confidence < draft.threshold or not spans or bool(unmentioned)
+        no_answer = unanswered(draft.searched, draft.hits)
+        if silent := no_answer > getattr(self.locator, "refuse_above", 1.0):
+            draft.confidence = min(draft.confidence, 1 - no_answer)
+        refused = draft.confidence < draft.threshold or not spans or bool(unmentioned) or silent
         lines: Sequence[tuple[str, Citation | None]]
         lines = (
             refusal_lines(draft.hits, unmentioned=unmentioned)

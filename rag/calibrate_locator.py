@@ -2,10 +2,11 @@
 
     python -m rag.calibrate_locator --data ../shared/data/squad/train-v1.0.json --model models/locator
 
-Three things go into config.json: the weight of the coarse score as a prior, the logistic model from a span's
-log-probabilities to the probability that its sentence answers, and the one to the probability that none does. The
-reads are those of the product: articles ingested into a workspace, the coarse search, its best windows. For a question
-without an answer the windows that hold the answer are taken away and the next best come up. Five minutes on one core.
+Four things go into config.json: the weight of the coarse score as a prior, the logistic model from a span's
+log-probabilities to the probability that its sentence answers, the one to the probability that none does, and from
+which probability on a question counts as unanswered. The reads are those of the product: articles ingested into a
+workspace, the coarse search, its best windows. For a question without an answer the windows that hold the answer are
+taken away and the next best come up. Five minutes on one core.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ SKIPS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 TIE = 0.002  # F1 that tells nothing at this number of questions
 SKIP_LOSS = 0.005  # F1 that may be lost by not reading windows
 UNANSWERABLE_ONE_IN = 8  # unanswerable reads that the span model is fitted on
+FALSE_REFUSALS = 0.04  # share of answerable questions that may be refused as unanswered
 PER_READ = 1  # candidates of a read that the span model is fitted on: with 8 the best was stated 0.15 too low
 
 
@@ -206,6 +208,10 @@ def calibrate(answerable: Sequence[Read], without: Sequence[Read]) -> dict[str, 
         refusal_features[~z_left]
     )
     truth = empty_labels[~z_left]
+    refusal_model = LogisticModel.fit(REFUSAL_FEATURES, refusal_features, empty_labels)
+    stated = refusal_model.probabilities(refusal_features)
+    refuse_above = float(np.quantile(stated[empty_labels == 0], 1 - FALSE_REFUSALS))
+    trial_above = float(np.quantile(z_trial[truth == 0], 1 - FALSE_REFUSALS))
     figures = {
         "reads": len(z),
         "best_span_f1": round(by_skip[skip_below], 4),
@@ -213,13 +219,16 @@ def calibrate(answerable: Sequence[Read], without: Sequence[Read]) -> dict[str, 
         "span_ece": round(expected_calibration_error(trial, labels[~left]), 4),
         "no_answer_auroc": round(auroc(z_trial[truth == 0], z_trial[truth == 1]), 4),
         "no_answer_ece": round(expected_calibration_error(z_trial, truth), 4),
+        "false_refusals": FALSE_REFUSALS,
+        "true_refusals": round(float((z_trial[truth == 1] > trial_above).mean()), 4),
     }
     log.info("held-out half: %s", figures)
     return {
         "prior": prior,
         "skip_below": skip_below,
         "span": LogisticModel.fit(SPAN_FEATURES, features, labels).to_json(),
-        "refusal": LogisticModel.fit(REFUSAL_FEATURES, refusal_features, empty_labels).to_json(),
+        "refusal": refusal_model.to_json(),
+        "refuse_above": round(refuse_above, 4),
         "calibration": figures,
     }
 

@@ -132,6 +132,11 @@ class TrainedLocator:
         self._network: Network | None = None
 
     @property
+    def refuse_above(self) -> float:
+        """The probability of no answer above which there is none, as far as this reader can tell."""
+        return self.card.refuse_above
+
+    @property
     def network(self) -> Network:
         """The reader itself, loaded at first use."""
         with self._lock:
@@ -236,7 +241,7 @@ class TrainedLocator:
                     float(probabilities[i]), chunk.chunk_id, sentence=sentence,
                 )
             )  # fmt: skip
-        located = [replace(hit, spans=tuple(spans.get(i, ()))) for i, hit in enumerate(hits)]
+        located = [replace(hit, spans=tuple(spans.get(i, ())), no_answer=no_answer) for i, hit in enumerate(hits)]
         located.sort(key=lambda hit: -(hit.spans[0].score if hit.spans else 0.0))
         return located, no_answer
 

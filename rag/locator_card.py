@@ -27,6 +27,7 @@ class LocatorCard:
     skip_below: float  # windows whose coarse score is below this share of the best one are not worth reading
     span: LogisticModel | None  # None: not calibrated yet, probabilities of the softmax are used
     refusal: LogisticModel | None
+    refuse_above: float = 1.0  # probability of no answer from which a question counts as unanswered
 
     @classmethod
     def load(cls, folder: Path) -> LocatorCard:
@@ -49,6 +50,7 @@ class LocatorCard:
                 content["prior"],
                 content["skip_below"],
                 **models,
+                refuse_above=float(content.get("refuse_above", 1.0)),
             )
         except OSError as error:
             raise ModelError(f"the trained locator has no readable {folder / CONFIG}", remedy=remedy) from error

@@ -36,6 +36,7 @@ class Hit:
     dense: float = 0.0  # cosine similarity of question and chunk; 0 if unknown
     lexical: float = 0.0  # BM25, raw; 0 if no word matches
     spans: tuple[Span, ...] = ()  # filled by a Locator
+    no_answer: float | None = None  # 0..1: nothing in the passages that it was read with answers; None: not judged
 
 
 @dataclass(frozen=True)

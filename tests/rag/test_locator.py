@@ -72,6 +72,7 @@ def test_spans_are_verbatim_inside_one_sentence_and_scored(locator: TrainedLocat
     assert isinstance(locator, Locator)
     assert sorted(h.chunk.chunk_id for h in reading.hits) == sorted(h.chunk.chunk_id for h in hits)
     assert 0 <= reading.no_answer <= 1
+    assert {hit.no_answer for hit in reading.hits if hit.spans} == {reading.no_answer}
     spans = [span for hit in reading.hits for span in hit.spans]
     assert spans and all(0 <= span.score <= 1 for span in spans)
     for hit in reading.hits:
