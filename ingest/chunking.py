@@ -121,6 +121,7 @@ class _Sections:
     def __init__(self, document: Document) -> None:
         self._headings = sorted(document.headings, key=lambda h: (h.page, h.start))
         self._keys = [(h.page, h.start) for h in self._headings]
+        self._title_chars = [0, *itertools.accumulate(len(h.title) + 2 for h in self._headings)]  # of those before each
         self._title = document_label(document)
         self._by_page: dict[int, list[Heading]] = {}
         for heading in self._headings:
@@ -137,15 +138,15 @@ class _Sections:
         for heading in self._by_page.get(page.number, ()):
             start = min(heading.start, len(page.text))
             previous, anchor = edges[-1]
-            above = page.text[previous:start].strip()
-            bare = not above or (anchor >= 0 and len(above) <= self._title_length(page.number, previous, start) + 4)
+            above = _printed(page.text, previous, start)
+            bare = not above or (anchor >= 0 and above <= self._title_length(page.number, previous, start) + 4)
             edges[-1 if bare else len(edges) :] = [(previous if bare else start, start)]
         stops = [start for start, _ in edges[1:]] + [len(page.text)]
         return [(start, stop, anchor) for (start, anchor), stop in zip(edges, stops, strict=True)]
 
     def _title_length(self, page: int, start: int, stop: int) -> int:
-        titles = (heading.title for heading in self._by_page[page] if start <= heading.start < stop)
-        return sum(len(title) + 2 for title in titles)
+        first, end = bisect.bisect_left(self._keys, (page, start)), bisect.bisect_left(self._keys, (page, stop))
+        return self._title_chars[max(first, end)] - self._title_chars[first]
 
     def _open_headings(self) -> list[list[str]]:
         """For each heading the titles open at it, outermost first."""
@@ -185,6 +186,15 @@ def document_label(document: Document) -> str:
     if not new or not any(len(word) > 1 for word in new):
         return title
     return f"{title} ({name})" if title else name
+
+
+def _printed(text: str, start: int, stop: int) -> int:
+    """len(text[start:stop].strip()), without a copy: thousands of headings may stand right below each other."""
+    while start < stop and text[start].isspace():
+        start += 1
+    while stop > start and text[stop - 1].isspace():
+        stop -= 1
+    return stop - start
 
 
 def _short(title: str) -> str:

@@ -21,7 +21,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from core.settings import IngestSettings
-from ingest.chunking import _pack, _Sentence, chunk_document
+from ingest.chunking import _pack, _Sections, _Sentence, chunk_document
 from ingest.readers import read_document
 from ingest.sentences import sentence_spans
 from ingest.token_counts import token_counter
@@ -299,3 +299,40 @@ def tiny_wordpiece() -> tuple[Tokenizer, Callable[[str], int]]:
     tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     tokenizer.add_special_tokens(["[UNK]", "[CLS]", "[SEP]"])
     return tokenizer, token_counter(tokenizer)
+
+
+_LINES = (
+    "# A",
+    "## A longer title",
+    "### ",
+    "Some words of text.",
+    "",
+    "   ",
+    "# Title\t",
+    "x",
+    "* an item",
+    "text " * 9,
+)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(_LINES), max_size=40))
+def test_headings_right_below_each_other_open_one_stretch(lines: list[str]) -> None:
+    """As told by the text between them, read anew for each; thousands of them must not be (a file may hold as many)."""
+    text, headings, position = "\n".join(lines), [], 0
+    for line in lines:
+        if line.startswith("#") and line.strip("# "):
+            headings.append(Heading(1, position, line.strip("# \t"), line.count("#")))
+        position += len(line) + 1
+    page = Page(1, text)
+    document = Document("d.md", "text/markdown", "d", (page,), tuple(headings))
+    edges = [(0, -1)]
+    for heading in headings:
+        previous, anchor = edges[-1]
+        above = text[previous : heading.start].strip()
+        titles = sum(len(h.title) + 2 for h in headings if previous <= h.start < heading.start)
+        bare = not above or (anchor >= 0 and len(above) <= titles + 4)
+        edges[-1 if bare else len(edges) :] = [(previous if bare else heading.start, heading.start)]
+    stops = [start for start, _ in edges[1:]] + [len(text)]
+    expected = [(start, stop, anchor) for (start, anchor), stop in zip(edges, stops, strict=True)]
+    assert _Sections(document).stretches(page) == expected
