@@ -28,6 +28,9 @@ _MARK = r"[\s#.():;•*–—-]"
 _HEADING = re.compile(rf"#+\s.*$|{_MARK}*(?:[ivxIVX]{{1,5}}|[A-Za-z])?{_MARK}*(?:\d{{1,2}}\.)*\d{{0,2}}{_MARK}*$")
 _WITH_PAGE = re.compile(r"\d+(?:\.\d+)*\.?\s+[A-Z][^.!?|]*[^\W\d]\s\d{1,4}$")  # "9.3. Starting services 83"
 _NUMBERED = re.compile(r"(?=(?:\S+\s+){1,7}\S+$)\d+(?:\.\d+)+\.?\s+[A-Z][^.!?:;|\d]*$")  # "3.1 Enabling features"
+_SEE = re.compile(
+    r"\(?see (?:also\b|(?:section|chapter|page|appendix|table|figure|note|item)\s+[\w.]+\W*$)", re.IGNORECASE
+)
 _SIGNATURE = re.compile(r"(?:[\[\w][\w, \[\].]*=\s*)?[A-Za-z_][\w.:]*\s?\([^()]*(?:\([^()]*\)[^()]*)*\)?[;.]?$")
 _RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*(?:\n|$)")
 
@@ -50,6 +53,7 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
             or LEADERS.search(sentence)
             or _WITH_PAGE.match(sentence)
             or _NUMBERED.match(sentence)
+            or _SEE.match(sentence)
         ):
             against[i] += NO_STATEMENT
         elif all(_SIGNATURE.match(line.strip()) for line in sentence.split("\n")):

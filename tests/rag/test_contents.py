@@ -57,4 +57,12 @@ def test_entries_with_their_pages_answer_nothing() -> None:
         at += len(line) + 1
     contents, running, prose, signature = doubts("How long is a package name?", [text] * 4, places)
     assert contents == running == NO_STATEMENT
+    for empty in ("See also: unique, page 791.", "(see note 5)", "3.1 Enabling the features"):
+        assert doubts("What is it?", [empty], [(0, len(empty))]) == [NO_STATEMENT]
+    for full in (
+        "See note 5 for the rent, which is 1,200.",
+        "4.2 The tenant repairs the roof.",
+        "He can see also the sea.",
+    ):
+        assert doubts("What is it?", [full], [(0, len(full))]) == [0]
     assert prose == 0 < signature < NO_STATEMENT
