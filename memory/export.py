@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -39,7 +40,7 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def export_markdown(store: DialogueStore, session_id: str) -> Iterator[str]:
-    """Pieces: questions as headings, answers verbatim, citations as a list under each.
+    """Pieces: questions as headings, answers word for word, citations as a list under each.
 
     Raises NotFoundError, before the first piece is asked for.
     """
@@ -47,24 +48,37 @@ def export_markdown(store: DialogueStore, session_id: str) -> Iterator[str]:
     turns = store.each_turn(session_id)
 
     def pieces() -> Iterator[str]:
-        yield f"# {info.title or 'Conversation'}\n\n"
+        yield f"# {_line(info.title) or 'Conversation'}\n\n"
         for turn in turns:
             yield "\n".join(_markdown(turn)) + "\n"
 
     return pieces()
 
 
+def _shown(text: str) -> str:
+    """Text as whatever shows Markdown shows it: elements, links and pictures in it become what they look like.
+
+    Documents and questions are other people's words; a page made of an export must run nothing that stands in them.
+    """
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+    return re.sub(r"\](?=[(:\[])", r"]\\", text)
+
+
+def _line(text: str) -> str:
+    return _shown(" ".join(text.split()))
+
+
 def _markdown(turn: Turn) -> Iterator[str]:
-    yield f"## {turn.number}. {' '.join(turn.question.split())}"
+    yield f"## {turn.number}. {_line(turn.question)}"
     yield ""
     if turn.understood.strip() != turn.question.strip():
-        yield f"*Understood as: {' '.join(turn.understood.split())}*"
+        yield f"*Understood as: {_line(turn.understood)}*"
         yield ""
-    yield turn.answer
+    yield _shown(turn.answer)
     yield ""
     for citation in turn.details.get("citations", ()):
-        quote = " ".join(str(citation["quote"]).split())
-        yield f"- [{citation['n']}] {citation['document']}, page {citation['page']}: “{quote}”"
+        quote, document = _line(str(citation["quote"])), _line(str(citation["document"]))
+        yield f"- [{citation['n']}] {document}, page {citation['page']}: “{quote}”"
     yield ""
     yield f"<small>{turn.asked_at}</small>"
     yield ""
