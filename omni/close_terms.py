@@ -90,8 +90,10 @@ class TermIndex:
         """Phones of one of the terms."""
         return int(self._lengths[self._rows[term]])
 
-    def nearest(self, phones: Sequence[int], top_k: int = 5) -> list[tuple[str, float]]:
-        """Terms nearest to some phones with their distances (0: the same, at most MAX_DISTANCE), nearest first."""
+    def nearest(
+        self, phones: Sequence[int], top_k: int = 5, max_distance: float = MAX_DISTANCE
+    ) -> list[tuple[str, float]]:
+        """Terms nearest to some phones with their distances (0: the same, at most `max_distance`), nearest first."""
         if not self.terms or len(phones) < MIN_PHONES - 1:
             return []
         heard = np.asarray(phones, np.int64)
@@ -102,7 +104,7 @@ class TermIndex:
         rows = rows[shared[rows] > 0.0]
         distances = _distances(heard, self._phones[rows], self._lengths[rows])
         order = np.argsort(distances, kind="stable")[:top_k]
-        return [(self.terms[rows[i]], float(distances[i])) for i in order if distances[i] <= MAX_DISTANCE]
+        return [(self.terms[rows[i]], float(distances[i])) for i in order if distances[i] <= max_distance]
 
     def corrections(self, text: str) -> list[Correction]:
         """What of a line may have been a term of the documents, likeliest first."""
@@ -171,6 +173,14 @@ def _kinds() -> np.ndarray:
 
 
 _KINDS = _kinds()
+
+
+def phone_distance(a: Sequence[int], b: Sequence[int]) -> float:
+    """Weighted Levenshtein distance of two runs of phones: about 1 for each that differs much."""
+    if not a or not b:
+        return float(_SKIP[list(a or b)].sum())
+    longer = max(len(a), len(b))
+    return float(_distances(np.asarray(a), np.asarray([b]), np.array([len(b)]))[0]) * longer
 
 
 def _distances(heard: np.ndarray, terms: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from core.seals import seal, sealed, unseal
 from omni.arpabet import pronunciations
+from omni.passage_words import passages_of
 from omni.question_patterns import STOP_WORDS, questions
 from omni.sphinx_lm import read_trie, write_trie
 from omni.spoken_citations import document_name
@@ -47,7 +48,7 @@ MAX_TERMS = 20_000
 MIN_QUESTIONS, MAX_QUESTIONS = 10_000, 40_000
 NAMES = 500  # that get a possessive
 APART_FROM = 200  # chunks of a workspace from which a process of its own builds its model (omni/language_worker.py)
-FORMAT = 2  # grows when files of older versions must not be used
+FORMAT = 3  # grows when files of older versions must not be used
 
 _NAME = re.compile(r"(?<=[a-z0-9,;] )[A-Z][A-Za-z&]*[A-Za-z](?![A-Za-z])")  # inside a sentence
 _PLAIN = re.compile(r"(?<![A-Za-z])[a-z]+(?![A-Za-z])")
@@ -200,6 +201,11 @@ class BiasedModel:
     names: dict[str, str] = field(default_factory=dict)  # "boeing": "Boeing", "amd": "AMD"
     terms: dict[str, int] = field(default_factory=dict)  # words that may be asked for: how often they stand there
 
+    def passages(self) -> list[str]:
+        """The documents' sentences in runs (omni/passage_words.py); read anew each time."""
+        path = _passages_file(self.language_model)
+        return gzip.decompress(path.read_bytes()).decode().splitlines() if sealed(path) else []
+
 
 def biased_model(language: DocumentLanguage, general: Path, known: Callable[[str], bool]) -> BiasedModel:
     """The mixed model of `language`, from its folder or built now (some seconds) and stored there.
@@ -267,6 +273,10 @@ def _words_file(model_file: Path) -> Path:
     return model_file.with_name(model_file.name.removesuffix(".lm.bin") + ".json")
 
 
+def _passages_file(model_file: Path) -> Path:
+    return model_file.with_name(model_file.name.removesuffix(".lm.bin") + ".passages.gz")
+
+
 def _build(
     language: DocumentLanguage, general: Path, known: Callable[[str], bool], model_file: Path, words_file: Path
 ) -> None:
@@ -289,14 +299,16 @@ def _build(
         "terms": dict(list(_terms(sentences).items())[:MAX_TERMS]),
     }
     language.folder.mkdir(parents=True, exist_ok=True)
+    passages = "\n".join(passages_of(sentences))
+    write_sealed(_passages_file(model_file), gzip.compress(passages.encode(), 1))
     partial = model_file.with_name(f".{model_file.name}.{os.getpid()}")
     write_trie(partial, mixed)
     os.replace(partial, model_file)
     seal(model_file)
     write_sealed(words_file, json.dumps(record, ensure_ascii=False).encode())
     # earlier states go last: somebody may be asking with them meanwhile
-    for old in [*language.folder.glob("*.lm.bin"), *language.folder.glob("*.json")]:
-        if old not in (model_file, words_file) and not _same_state(old, language.key):
+    for old in [path for kind in ("*.lm.bin", "*.json", "*.passages.gz") for path in language.folder.glob(kind)]:
+        if old not in (model_file, words_file, _passages_file(model_file)) and not _same_state(old, language.key):
             unseal(old)
     logger.info("language model of %s: %d words of the documents, %d new", language.key, len(usable), len(new))
 

@@ -4,17 +4,17 @@
     transcript = recogniser.transcribe(waveform, vocabulary=document_language(workspace))
     session = recogniser.stream(document_language(workspace))        # omni/moonshine_session.py
 
-A beam search expects the documents' words (omni/moonshine_bias.py); its readings are the transcript's hypotheses.
-English only.
+A beam search expects the documents' words (omni/moonshine_bias.py); its readings are the transcript's hypotheses. What
+was understood is looked at once more with the passages that it finds (omni/second_look.py). English only.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,10 @@ from omni.language_bias import BiasedModel, read_built
 from omni.moonshine_bias import DocumentBias, general_trigram
 from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
-from omni.moonshine_terms import BELIEVED, DocumentTerms, Repair
+from omni.moonshine_terms import BELIEVED, DocumentTerms, Doubts, Repair
 from omni.moonshine_text import written
+from omni.second_listener import Readings, SecondListener
+from omni.second_look import LONGEST_S, Evidence, SecondLook
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
@@ -55,6 +57,7 @@ class Expectation:
     biased: BiasedModel
     bias: DocumentBias
     terms: DocumentTerms
+    second: SecondLook
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class MoonshineRecogniser:
         self.model: MoonshineModel = load_moonshine(threads=threads)
         self._vad = VadSettings(min_silence_ms=min_silence_ms, max_segment_s=MAX_S)
         self._models = BiasedModels()
+        self.beside = SecondListener()
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
@@ -101,14 +105,26 @@ class MoonshineRecogniser:
 
     def prepare(self, vocabulary: Sequence[str]) -> None:
         """Build and load what a vocabulary needs ahead of the first question."""
-        self.expectation(vocabulary, wait=True)
+        expected = self.expectation(vocabulary, wait=True)
+        if expected is not None:
+            self.beside.prepare(expected.biased)
 
     def expectation(self, vocabulary: Sequence[str], *, wait: bool) -> Expectation | None:
         biased = self._models.of(vocabulary, wait=wait)
         return None if biased is None else _expectation(biased.language_model, self.model)
 
-    def read(self, samples: np.ndarray, expected: Expectation | None, *, given: Sequence[int] = ()) -> Reading:
-        """One stretch of at most MAX_S: (n,) float32 at 16 kHz; `given`: tokens it is known to begin with."""
+    def read(
+        self,
+        samples: np.ndarray,
+        expected: Expectation | None,
+        *,
+        given: Sequence[int] = (),
+        final: bool = True,
+        beside: Callable[[], Readings] = tuple,
+    ) -> Reading:
+        """One stretch of at most MAX_S: (n,) float32 at 16 kHz; `given`: tokens it is known to begin with; `final`:
+        somebody waits for the best that can be had, not for what was said so far; `beside`: what another recogniser
+        understood, asked when it is needed."""
         if np.abs(samples).max(initial=0.0) < SILENCE_PEAK:
             return Reading()
         if len(samples) < LEAST_SAMPLES:
@@ -120,7 +136,10 @@ class MoonshineRecogniser:
         if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
             expected = None  # somebody talks about something else: heard as if there were no documents
             beams = beam_search(self.model, states, token_limit(len(samples)), given=given)
-        return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE)
+        look = None
+        if final and expected is not None and len(samples) <= LONGEST_S * SAMPLE_RATE:
+            look = partial(self._second_look, expected.second, samples, beside)
+        return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE, look=look)
 
     def assemble(self, pieces: Sequence[tuple[float, float, Reading]], seconds: float) -> Transcript:
         """What was understood of each stretch (start and end in s) -> one transcript."""
@@ -142,14 +161,25 @@ class MoonshineRecogniser:
 
     def _transcribe(self, waveform: Waveform, expected: Expectation | None) -> Transcript:
         heard = resample(waveform, SAMPLE_RATE)
-        pieces = [
-            (start, end, self.read(cut(heard, start, end).samples, expected))
-            for start, end in speech_segments(heard, self._vad)
-        ]
+        pieces = []
+        for start, end in speech_segments(heard, self._vad):
+            samples = cut(heard, start, end).samples
+            beside = partial(self.beside.hear, samples, expected.biased) if expected else tuple
+            pieces.append((start, end, self.read(samples, expected, beside=beside)))
         return self.assemble(pieces, waveform.seconds)
 
-    def _reading(self, beams: list[Beam], expected: Expectation | None, *, short: bool = False) -> Reading:
-        """Beams of the same words count together: marks and capitals divide what is likely among several of them."""
+    def _reading(
+        self,
+        beams: list[Beam],
+        expected: Expectation | None,
+        *,
+        short: bool = False,
+        look: Callable[[str, Readings, Doubts], tuple[str, list[Repair]]] | None = None,
+    ) -> Reading:
+        """Beams of the same words count together: marks and capitals divide what is likely among several of them.
+
+        look: at the line once more; without, names of the documents are put in by what was written alone.
+        """
         names = expected.biased.names if expected else {}
         groups: dict[str, list[Beam]] = {}
         for beam in beams:
@@ -166,7 +196,8 @@ class MoonshineRecogniser:
         repairs: list[Repair] = []
         if expected is not None:
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
-            line, repairs = expected.terms.repaired(line, doubts)
+            heard = [(self.model.text(groups[words][0].tokens), math.exp(scores[words] - total)) for words in ranked]
+            line, repairs = look(line, heard, doubts) if look else expected.terms.repaired(line, doubts)
             repairs = repairs[:N_REPAIRS]
             share = math.exp(scores[ranked[0]] - total)
             weights = {written(repair.text, names): share * repair.probability for repair in reversed(repairs)}
@@ -191,6 +222,18 @@ class MoonshineRecogniser:
         confidence = math.exp(best.sound / len(best.tokens))
         return Reading(hypotheses, confidence, best.tokens, corrections, self._closed(beams))
 
+    @staticmethod
+    def _second_look(
+        second: SecondLook,
+        samples: np.ndarray,
+        beside: Callable[[], Readings],
+        line: str,
+        heard: Readings,
+        doubts: Doubts,
+    ) -> tuple[str, list[Repair]]:
+        repairs = second.repairs(line, samples, Evidence(heard, beside(), doubts))
+        return second.applied(line, repairs), repairs
+
     def _closed(self, beams: list[Beam]) -> float:
         """The share of the beams that end in a full stop or a question mark."""
         ends = [beam.score for beam in beams if re.search(r"(?<!\.)[.?!]$", self.model.text(beam.tokens))]
@@ -207,4 +250,9 @@ def _expectation(language_model: Path, model: MoonshineModel) -> Expectation:
     biased = read_built(language_model)
     general = general_trigram()
     mixed = TrigramFile(language_model, general)
-    return Expectation(biased, DocumentBias(mixed, general, model.pieces), DocumentTerms(biased, mixed, general))
+    return Expectation(
+        biased,
+        DocumentBias(mixed, general, model.pieces),
+        DocumentTerms(biased, mixed, general),
+        SecondLook(biased, mixed),
+    )

@@ -17,6 +17,7 @@ import numpy as np
 from core.errors import UsageError
 from omni.moonshine_model import END
 from omni.moonshine_search import WORD
+from omni.second_look import LONGEST_S
 from omni.types import Transcript, Waveform
 from omni.vad import SAMPLE_RATE, speech_segments
 
@@ -48,9 +49,10 @@ class MoonshineSession:
         self._wait_s = LEAST_S
         self._reading: Reading | None = None
         self._stable: tuple[int, ...] = ()  # tokens that readings begin with
-        self._whole = False  # `_reading` was searched from its first word on
+        self._whole = False  # `_reading` is final: searched from its first word on, and looked at twice
         self._start_s = 0.0  # where the present stretch began
         self._done: list[tuple[float, float, Reading]] = []
+        self._beside = recogniser.beside.listen(expected.biased) if expected is not None else None
         self._closed = False
 
     def accept(self, samples: np.ndarray) -> None:
@@ -59,6 +61,10 @@ class MoonshineSession:
             raise UsageError("this utterance has ended", remedy="Begin another one with stream()")
         self._blocks.append(np.array(samples, np.float32))
         self._samples += len(samples)
+        if self._beside is not None:
+            self._beside.accept(samples)
+            if self._seconds() > LONGEST_S:
+                self._dismiss()
         while self._samples >= self._longest:
             self._divide()
         if self._samples - self._heard >= self._wait_s * SAMPLE_RATE and not self._only_quiet():
@@ -87,6 +93,7 @@ class MoonshineSession:
     def close(self) -> None:
         self._closed = True
         self._blocks = []
+        self._dismiss()
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -117,11 +124,18 @@ class MoonshineSession:
         began = self._cpu()
         before, sound = self._reading, self._sound()
         given = () if whole else self._stable
-        self._reading = self._recogniser.read(sound, self._expected, given=given)
-        self._heard, self._whole = self._samples, not given
+        beside = self._beside.heard if self._beside is not None else tuple
+        self._reading = self._recogniser.read(sound, self._expected, given=given, final=whole, beside=beside)
+        self._heard, self._whole = self._samples, whole
         if before is not None:
             self._stable = self._agreed(before.tokens, self._reading.tokens)
         self._wait_s = max(LEAST_S, (self._cpu() - began) / SHARE)
+
+    def _dismiss(self) -> None:
+        """Let the second listener hear others."""
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
 
     def _agreed(self, before: tuple[int, ...], now: tuple[int, ...]) -> tuple[int, ...]:
         """The tokens that both begin with, up to the latest words."""

@@ -11,7 +11,7 @@ Good on clear speech in a quiet room, weak on accents and noise; biased towards 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,10 +33,11 @@ class Ears:
 
     first: SphinxDecoder = field(default_factory=SphinxDecoder)
     general: SphinxDecoder | None = None
+    alone: bool = False  # without the second one
 
     def expect(self, biased: BiasedModel | None) -> None:
         self.first.expect(biased)
-        if biased is not None and self.general is None:
+        if biased is not None and self.general is None and not self.alone:
             self.general = SphinxDecoder()
 
     @property
@@ -51,9 +52,12 @@ class SphinxRecogniser:
 
     name = "pocketsphinx"
 
-    def __init__(self, *, min_silence_ms: int = 500, listeners: int = LISTENERS) -> None:
+    def __init__(
+        self, *, min_silence_ms: int = 500, listeners: int = LISTENERS, make_ears: Callable[[], Ears] = Ears
+    ) -> None:
         self._vad = VadSettings(min_silence_ms=min_silence_ms)
-        self._free = [Ears()]  # fails here and now if pocketsphinx cannot be loaded
+        self._make_ears = make_ears
+        self._free = [make_ears()]  # fails here and now if pocketsphinx cannot be loaded
         self._unmade = listeners - 1
         self._changed = threading.Condition()
         self._models = BiasedModels()
@@ -107,7 +111,7 @@ class SphinxRecogniser:
                 self._unmade -= 1
                 ears = None
         try:
-            ears = ears or Ears()
+            ears = ears or self._make_ears()
             ears.expect(biased)
         except BaseException:
             with self._changed:
@@ -115,6 +119,11 @@ class SphinxRecogniser:
                 self._changed.notify()
             raise
         return ears
+
+    def holds(self, biased: BiasedModel) -> bool:
+        """Whether decoders that expect just this are free."""
+        with self._changed:
+            return any(ears.first.loaded == str(biased.language_model) for ears in self._free)
 
     def give_back(self, ears: Ears) -> None:
         with self._changed:

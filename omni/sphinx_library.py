@@ -40,6 +40,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # name: (result, arguments)
     "ps_seg_next": (c_void_p, [c_void_p]),
     "ps_seg_word": (c_char_p, [c_void_p]),
     "ps_seg_prob": (c_int32, [c_void_p, POINTER(c_int32), POINTER(c_int32), POINTER(c_int32)]),
+    "ps_seg_frames": (None, [c_void_p, POINTER(c_int), POINTER(c_int)]),
     "ps_seg_free": (None, [c_void_p]),
     "ps_nbest": (c_void_p, [c_void_p]),
     "ps_nbest_next": (c_void_p, [c_void_p]),
@@ -49,6 +50,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # name: (result, arguments)
     "ps_lookup_word": (c_void_p, [c_void_p, c_char_p]),
     "ps_add_lm_file": (c_int, [c_void_p, c_char_p, c_char_p]),
     "ps_add_keyphrase": (c_int, [c_void_p, c_char_p, c_char_p]),
+    "ps_set_align_text": (c_int, [c_void_p, c_char_p]),
     "ps_activate_search": (c_int, [c_void_p, c_char_p]),
     "ps_remove_search": (c_int, [c_void_p, c_char_p]),
     "ps_set_cmn": (c_int, [c_void_p, c_char_p]),
@@ -60,8 +62,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # name: (result, arguments)
 # another thread computes: these keep it.
 _BRIEF = frozenset(
     str.split(
-        """ps_nbest_next ps_nbest_hyp ps_nbest_free ps_seg_next ps_seg_word ps_seg_prob ps_seg_free ps_get_n_frames
-        ckd_free"""
+        """ps_nbest_next ps_nbest_hyp ps_nbest_free ps_seg_next ps_seg_word ps_seg_prob ps_seg_frames ps_seg_free
+        ps_get_n_frames ckd_free"""
     )
 )
 
@@ -80,6 +82,8 @@ class Hypothesis:
 class Word:
     word: str
     prob: float  # posterior, 0..1
+    start_frame: int = 0  # of 10 ms
+    end_frame: int = 0  # its last one
 
 
 @lru_cache(maxsize=1)
@@ -164,7 +168,9 @@ class Decoder:
         try:
             while item:
                 probability = _BASE ** self._library.ps_seg_prob(item, *ignored)
-                yield Word(self._library.ps_seg_word(item).decode(), probability)
+                first, last = c_int(), c_int()
+                self._library.ps_seg_frames(item, byref(first), byref(last))
+                yield Word(self._library.ps_seg_word(item).decode(), probability, first.value, last.value)
                 item = self._library.ps_seg_next(item)  # frees itself at the end
         finally:
             if item:
@@ -197,6 +203,10 @@ class Decoder:
 
     def add_keyphrase(self, name: str, phrase: str) -> None:
         self._call("ps_add_keyphrase", name.encode(), phrase.encode())
+
+    def set_align_text(self, text: str) -> None:
+        """Hear nothing but these words, in this order; all must stand in the dictionary."""
+        self._call("ps_set_align_text", text.encode())
 
     def activate_search(self, name: str) -> None:
         self._call("ps_activate_search", name.encode())

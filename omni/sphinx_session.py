@@ -42,8 +42,10 @@ def _others() -> ThreadPoolExecutor:
 class SphinxSession:
     """State: the sound of the stretch at hand, what earlier ones said, and the decoders while they are borrowed."""
 
-    def __init__(self, recogniser: SphinxRecogniser, biased: BiasedModel | None) -> None:
+    def __init__(self, recogniser: SphinxRecogniser, biased: BiasedModel | None, *, patient: bool = True) -> None:
+        """`patient`: wait for decoders that listen elsewhere; else nothing is understood then."""
         self._recogniser = recogniser
+        self._patient = patient
         self._biased = biased
         self._ears: Ears | None = None
         self._sound = bytearray()  # of the present stretch
@@ -127,8 +129,9 @@ class SphinxSession:
         """End the present stretch and hand the decoders back: others may speak during a pause."""
         if not self._sound:
             return []
-        self._decode(wait=True)
-        assert self._ears is not None
+        self._decode(wait=self._patient)
+        if self._ears is None:
+            return []
         readings = self._each(lambda decoder: decoder.end())
         self._begun = False
         self._partial = readings[0].words

@@ -1,0 +1,165 @@
+"""A second look at what was understood: passages, forced alignment, evidence; and the listener beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.settings import SpeechSettings
+from omni.audio import resample
+from omni.language_bias import BiasedModel, DocumentLanguage
+from omni.passage_words import PassageWords, passages_of
+from omni.types import Waveform
+
+pytest.importorskip("pocketsphinx")
+
+from omni.biased_models import BiasedModels
+from omni.forced_alignment import aligned
+from omni.moonshine_bias import general_trigram
+from omni.second_listener import SecondListener
+from omni.second_look import Evidence, SecondLook
+from omni.sphinx_decoder import general_language_model
+
+PASSAGES = [
+    "the byzantines helped the khazars . the pecheneg tribes came later",
+    "the mandolin has eight strings . it is played with a plectrum",
+    "bacteria are small . many of them live in water",
+]
+SAID = "how many strings does the mandolin have"
+
+
+class Known(BiasedModel):
+    def passages(self) -> list[str]:
+        return PASSAGES
+
+
+@pytest.fixture(scope="module")
+def known() -> BiasedModel:
+    return Known(general_language_model(), {})
+
+
+@pytest.fixture(scope="module")
+def look(known: BiasedModel) -> SecondLook:
+    return SecondLook(known, general_trigram())
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    """The product's own voice, 16 kHz."""
+    from omni.tts import load_synthesiser
+
+    voice = load_synthesiser(SpeechSettings(voice="lectern"))
+    samples = np.concatenate([piece.samples for piece in voice.stream(SAID + "?")])
+    return resample(Waveform(samples, voice.sample_rate), 16_000).samples
+
+
+# --- passages ---------------------------------------------------------------------------------------------------------
+
+
+def test_passages_hold_whole_sentences_in_order() -> None:
+    sentences = [[f"w{i}", "x", "y"] for i in range(100)]
+    passages = list(passages_of(sentences))
+    assert len(passages) == 4 and all(passage.endswith(" .") for passage in passages)
+    assert [word for passage in passages for word in passage.split() if word[0] == "w"] == [s[0] for s in sentences]
+
+
+def test_words_of_the_passage_that_a_question_finds_are_expected_and_others_are_not() -> None:
+    near = PassageWords(PASSAGES).near([("who did the byzantines help", 0.6), ("who did the bison tins help", 0.4)])
+    assert near is not None
+    assert near.p("khazars") > 0.05 and near.p("mandolin") == near.p("xylophone") == 0
+    assert near.p("khazars", ("the",)) > near.p("khazars", ("came",))  # it stands behind "the"
+    assert sum(near.words.values()) == pytest.approx(1, abs=0.15)  # marks between sentences are no words
+
+
+def test_what_no_passage_knows_finds_none() -> None:
+    assert PassageWords(PASSAGES).near([("zebras", 1.0)]) is None
+    assert PassageWords([]).near([("the khazars", 1.0)]) is None
+
+
+def test_passages_are_kept_with_the_language_of_the_documents(tmp_path: Path) -> None:
+    text = "The Hadravan pump is old. Its quillwort is replaced in May."
+    built = BiasedModels().of(DocumentLanguage("v1", tmp_path, lambda: [text]), wait=True)
+    assert built is not None
+    assert built.passages() == ["the hadravan pump is old . its quillwort is replaced in may ."]
+
+
+# --- sound ------------------------------------------------------------------------------------------------------------
+
+
+def test_sound_speaks_for_the_words_that_were_said(sound: np.ndarray) -> None:
+    words = SAID.split()
+    with aligned(sound, words) as heard:
+        assert heard is not None
+        assert heard.gain(2, 3, ["strings"]) == 0.0
+        for other in (["elephants"], ["bananas", "and"], ["quillworts"]):
+            wrong = heard.gain(2, 3, other)
+            assert wrong is not None and wrong < -20
+    with aligned(sound, [*words[:2], "elephants", *words[3:]]) as heard:
+        assert heard is not None
+        right = heard.gain(2, 3, ["strings"])
+        assert right is not None and right > 20
+
+
+def test_what_cannot_be_said_is_no_evidence(sound: np.ndarray) -> None:
+    with aligned(sound, SAID.split()) as heard:
+        assert heard is not None and heard.gain(2, 3, ["---"]) is None
+    with aligned(sound, []) as heard:
+        assert heard is None
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_sounds_otherwise_gives_way_to_one_of_the_passage(look: SecondLook, sound: np.ndarray) -> None:
+    line = "How many strings does the man darling have?"
+    doubts = [(line.index("man"), line.index(" have"), 6.0)]
+    repairs = look.repairs(line, sound, Evidence([(line, 0.6), ("How many strings does the mandolin have?", 0.4)],
+                                                 [(SAID, 1.0)], doubts))  # fmt: skip
+    assert look.applied(line, repairs) == "How many strings does the mandolin have?"
+    assert [repair.probability for repair in repairs] == sorted((r.probability for r in repairs), reverse=True)
+
+
+def test_what_was_understood_stays(look: SecondLook, sound: np.ndarray) -> None:
+    line = "How many strings does the mandolin have?"
+    for second in ([], [(SAID, 1.0)], [("how many springs does the manned airline have", 1.0)]):
+        repairs = look.repairs(line, sound, Evidence([(line, 1.0)], second, [(0, len(line), 0.1)]))
+        assert look.applied(line, repairs) == line
+
+
+def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, sound: np.ndarray) -> None:
+    assert look.repairs("Zebras!", sound, Evidence([("Zebras!", 1.0)])) == []
+
+
+# --- the listener -----------------------------------------------------------------------------------------------------
+
+
+def test_one_is_listened_to_at_a_time_and_others_do_not_wait(known: BiasedModel, sound: np.ndarray) -> None:
+    listener = SecondListener()
+    listener.prepare(known)
+    first = listener.listen(known)
+    assert first is not None
+    second = listener.listen(known)
+    first.accept(sound)
+    if second is not None:
+        second.accept(sound)
+        assert second.heard() == ()
+        second.close()
+    assert listener.listen(known) is None
+    heard = first.heard()
+    assert sum(p for _, p in heard) == pytest.approx(1) and set(SAID.split()) & set(heard[0][0].split())
+    first.accept(sound)  # more follows
+    assert len(first.heard()[0][0].split()) > len(heard[0][0].split())
+    first.close()
+    assert listener.listen(known) is not None
+
+
+def test_until_the_words_are_loaded_nothing_is_heard_and_nobody_waits(known: BiasedModel) -> None:
+    listener = SecondListener()
+    loaded: list[BiasedModel] = []
+    listener.prepare = loaded.append  # type: ignore[method-assign]
+    assert listener.listen(known) is None
+    while not loaded:  # in the background
+        pass
+    assert loaded == [known]
