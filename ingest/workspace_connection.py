@@ -27,6 +27,7 @@ class WorkspaceConnection:
         self._connections = Connections(partial(schema.connect, self.database, create=True), f"workspace {name}")
         self._presence: Presence | None = None  # from the moment its folder is there
         self._texts = TextCache(_TEXT_CACHE_CHARACTERS)
+        self._counted: tuple[object, int] = (None, 0)  # version, and how many chunks there were
 
     def close(self) -> None:
         self._connections.close()
