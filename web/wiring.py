@@ -373,7 +373,7 @@ class Assistant:
             self._try(partial(self._learn_words, workspace), f"learning the words of workspace {workspace}")
 
     def _warm_up(self) -> None:
-        shortly = partial(self.wait_for_quiet, QUIET_S, SHORTLY_S)
+        shortly = partial(self.wait_for_quiet, 1.0, SHORTLY_S)
         steps: list[Callable[[], object]] = [
             lambda: self.embedder().embed_query("warm up"),  # the first call takes longer than any later one
             # Reads the index of the documents, or builds it, and the locator.
