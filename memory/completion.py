@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ingest.tokens import STOP_WORDS, query_terms
 from memory.fragments import VERB
-from memory.mentions import WEAK, mentions
+from memory.mentions import WEAK, mentions, years
 from memory.referents import Referent, referents
 from memory.types import Understood
 from rag.wordings import Wording
@@ -35,8 +35,8 @@ _PRONOUN = re.compile(
     re.I,
 )
 _EXPLETIVE = re.compile(  # "is it true that", "how long does it take to", "was it possible for"
-    r"\b(?:is|was|does|did|will|would|can) it (?:true|possible|likely|necessary|mean|take|matter|cost|rain|legal"
-    r"|important)\b"
+    r"\b(?:is|was|does|did|will|would|can) it (?:true|possible|likely|necessary|mean|matter|rain|legal|important"
+    r"|(?:take|cost)(?=\s+(?:to|for|me|you|one|somebody|a|an|the)\b))\b"
     r"|\bwhat time is it\b",
     re.I,
 )
@@ -45,28 +45,37 @@ _ELSE = re.compile(r"\b(?:else|another|besides|aside from)\b", re.I)
 FILLER = re.compile(r"^(?:(?:and|but|so|ok(?:ay)?|then|well|also|thanks?(?: you)?)[,\s]+)+", re.I)
 _ABOUT = re.compile(
     r"^(?:(?:ok(?:ay)?|so|and|but|now|well|let'?s)[,\s]+)*(?:(?:(?:go|com|return)(?:e|ing)?\s+)?back\s+to|returning\s+to|regarding|concerning|as\s+(?:for|to)|speaking\s+of|with\s+regard\s+to|about|on)\s+"
-    r"(?P<topic>[^,:;?–]{2,60}?)(?:\s+again)?\s*[,:;–-]\s+(?P<question>\S.{4,})$",
+    r"(?P<topic>[^,:;?–.]{2,60}?)(?:\s+again)?\s*(?:[,:;–-]|(?<=[a-z]{3})\.)\s+(?P<question>\S.{4,})$",
+    re.I,
+)
+_INTERESTED = re.compile(  # "No, I mean the 2019 lease. What are its premises?"
+    r"^(?:(?:no|ok(?:ay)?|so|and|but|now|well|sorry|actually)[,\s]+)*i(?:'m|\s+am|\s+was)?\s+"
+    r"(?:interested\s+in|(?:talking|asking)\s+about|looking\s+at|mean|meant)\s+"
+    r"(?P<topic>[^,:;?–.]{2,60}?)\s*(?:[:;–-]|(?<=\w{3})[,.])\s+(?P<question>(?:who|what|when|where|why|which|how|is|are|was"
+    r"|were|do|does|did|can|must|may|will|should|has|have|and)\b.{4,})$",
     re.I,
 )
 
 
 _DISLOCATED = re.compile(  # "And the warranty, how long is that?"
     r"^(?:(?:and|but|so)[,\s]+)?(?P<topic>(?:the|our|my|its)\s+(?!.*\b(?:is|are|was|were|has|does)\b[^,]*,)[^,?]{2,50}),\s+"
-    r"(?P<question>(?:how|what|when|where|who|why|is|are|does|do|can|must)\b.{4,})$",
+    r"(?P<question>(?:how|what|when|where|who|why|is|are|was|were|does|do|did|can|must|may|will|should|has|have)\b.{4,})$",
     re.I,
 )
 
 
 def complete(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str] = ()) -> Understood:
     """The question in full. `turns`, `topics` as for memory/follow_up.py's `understand`."""
-    if (about := _ABOUT.match(text) or _DISLOCATED.match(text)) and not _asks(about["topic"]):
-        return _about(text, about["topic"], about["question"])
+    if (found := about(text)) is not None:
+        return found
     pronouns = _pronouns(text)
     if not pronouns and any(m.kind in ("name", "title") for m in mentions(text)):
         return Understood(text, text, "alone")
     then = _THEN.search(text.rstrip(" ?.!"))  # "what should I do then?" asks about that
     ranked = referents(text, turns, topics, pronoun=pronouns[0][0].lower() if pronouns else "that" if then else "")
     ranked = [r for r in ranked if r.text.lower() not in text.lower()]
+    if years(text) or re.search(r"\bother\b", text, re.I):
+        ranked = [r for r in ranked if not years(r.text)]  # it is not about "the 2019 lease"
     if pronouns:
         ranked = [r for r in ranked if r.probability >= SURE]
         rivals = [r for r in ranked[:READINGS] if r.probability >= RIVAL * ranked[0].probability]
@@ -75,6 +84,12 @@ def complete(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str] 
         queries = [_put_in(text, pronouns, rival.text) for rival in rivals]
         return Understood(text, queries[0], "pronoun", (rivals[0].text,), _others(text, queries, rivals, AS_ASKED))
     return _topical(text, ranked)
+
+
+def about(text: str) -> Understood | None:
+    """ "Back to the carrier: is it liable?", "I meant the outdoor unit: ...": the user says what it is about."""
+    match = _ABOUT.match(text) or _INTERESTED.match(text) or _DISLOCATED.match(text)
+    return _about(text, match["topic"], match["question"]) if match and not _asks(match["topic"]) else None
 
 
 def _topical(text: str, ranked: Sequence[Referent]) -> Understood:
@@ -100,7 +115,8 @@ def _topical(text: str, ranked: Sequence[Referent]) -> Understood:
 def _about(text: str, topic: str, question: str) -> Understood:
     """ "Back to the carrier: is it liable?": the user says what is meant."""
     bare = re.sub(r"^(?:the|a|an)\s+", "", topic.strip(), flags=re.I)
-    if pronouns := _pronouns(question):
+    plain = [m for m in _PRONOUN.finditer(question) if m["plain"]]
+    if pronouns := _pronouns(question) or plain:
         query = _put_in(question, pronouns, bare)
     elif bare.lower() in question.lower():
         query = question
@@ -177,7 +193,8 @@ def _put_in(text: str, pronouns: Sequence[re.Match[str]], best: str) -> str:
 
 
 def spoken(name: str) -> str:
-    return name if name[0].isupper() or name[0].isdigit() else f"the {name}"
+    """With its article, where it has none of its own: "the 2022 lease", "Nike"."""
+    return name if name[0].isupper() or not re.search(r"[a-z]", name) else f"the {name}"
 
 
 def _asks(topic: str) -> bool:

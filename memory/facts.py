@@ -45,12 +45,17 @@ _WANTS = re.compile(
 _ABOUT_MEMORY = re.compile(
     r"\b(?:did|have|had)\s+(?:i|we)\s+(?:just\s+|ever\s+)?(?:say|said|tell|told|mention(?:ed)?|ask(?:ed)?|mean|meant|state[d]?|discuss(?:ed)?|talk(?:ed)?)\b"
     r"|\bwhat\s+i\s+(?:said|told|mentioned|asked|meant)\b|\bdo you (?:remember|recall)\b|\bremind me\b"
-    r"|\bas i (?:said|told|mentioned)\b"
     r"|^(?:what|who|where|which|when|how\s+\w+)(?:'s|\s+(?:is|are|was|were))\s+(?:my|our)\b"
     r"|^(?:where|who|what)\s+(?:do|am)\s+i\b|\b(?:our|my)\s+(?:first|last|previous|earlier)\s+(?:question|conversation|talk)\b"
     r"|\bwhat(?:'s| is) my name\b",
     re.I,
 )
+_AS_SAID = re.compile(
+    r"^(?:(?:and|but|so|well)[,\s]+)?(?:as|like)\s+(?:i|we)\s+(?:(?:just|already)\s+)?(?:said|told you|mentioned|asked)"
+    r"(?:\s+(?:before|earlier|already|above|at the beginning))*\s*[,:–-]?\s*",
+    re.I,
+)
+_AFTERWORD = re.compile(r"[,\s]+(?:sorry|please|thanks|thank you)(?=[\s?.!]*$)", re.I)
 _ARTICLE = re.compile(r"^(?:the|a|an|my|our)\s+", re.I)
 _VERB = re.compile(r"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|i|we|you)\b", re.I)
 _DENIED = re.compile(r"^(?:no|nope|sorry|wait|wrong|actually)[,.!:]?\s+(?:not\s+[^,]{2,40},\s*)?(?P<what>.+)$", re.I)
@@ -108,7 +113,13 @@ def correction(text: str) -> tuple[str, str] | None:
 
 def asks_about_conversation(text: str) -> bool:
     """Whether a question is about what was said, not about the documents: "what did I say ...", "what is my name?"."""
-    return bool(_ABOUT_MEMORY.search(" ".join(text.split())))
+    return bool(_ABOUT_MEMORY.search(without_preface(text)))
+
+
+def without_preface(text: str) -> str:
+    """The question without "as I said earlier," in front and ", sorry" behind."""
+    plain = " ".join(text.split())
+    return _AFTERWORD.sub("", _AS_SAID.sub("", plain)) or plain
 
 
 def _head(phrase: str) -> str:

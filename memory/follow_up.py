@@ -20,10 +20,10 @@ from dataclasses import replace
 
 from core.errors import ModelError
 from ingest.tokens import STOP_WORDS, query_terms
-from memory.completion import complete
-from memory.facts import correction
+from memory.completion import about, complete
+from memory.facts import correction, without_preface
 from memory.fragments import VERB, asks_shortly, compared_with, fragment_of, in_place, narrowed, other_one
-from memory.mentions import years
+from memory.mentions import mentions, years
 from memory.types import Understood
 from rag.prompts import harmless
 from rag.types import TextGenerator
@@ -32,10 +32,11 @@ from rag.wordings import Wording
 log = logging.getLogger(__name__)
 
 READ_TURNS = 6  # earlier turns that are read
+LISTS_BACK = 4  # of these the latest whose lists are remembered
 
 _YEAR_BEFORE = re.compile(
-    r"\b(?:(?:the\s+)?(?:year|one)\s+(?P<b>before|prior|earlier|previously)|(?:the\s+)?(?P<p>previous|prior|preceding)\s+(?:fiscal\s+)?year"
-    r"|(?:the\s+)?year\s+(?P<a>after|later)|(?:the\s+)?(?P<n>next|following)\s+(?:fiscal\s+)?year"
+    r"\b(?:(?:the\s+|a\s+)?(?:year|one)\s+(?P<b>before|prior|earlier|previously)|(?:the\s+)?(?P<p>previous|prior|preceding)\s+(?:fiscal\s+)?year"
+    r"|(?:the\s+|a\s+)?year\s+(?P<a>after|later)|(?:the\s+)?(?P<n>next|following)\s+(?:fiscal\s+)?year"
     r"|(?P<k>two|three|four|five)\s+years\s+(?P<ka>before|earlier|prior|after|later))\b",
     re.I,
 )  # fmt: skip
@@ -50,7 +51,8 @@ _BARE_WORD = re.compile(
     r"(?P<w>how come|how so|since when|by whom|in what way|what for|why|how|when|where|who)"
     r"(?:\s+(?:is|was|were|are|did|does|do|would|has|had))?(?:\s+(?P<not>not|n't))?"
     r"(?:\s+(?:that|this|it|so|they|he|she))?"
-    r"(?:\s+(?:be|so|happen|happened|case|the case|true|do that|do it|do this))?[\s?.!]*$",
+    r"(?:\s+(?:be|so|happen|happened|case|the case|true|do that|do it|do this))?"
+    r"(?:\s+(?:by\s+)?(?:myself|yourself|ourselves|themselves|now|again|both))?[\s?.!]*$",
     re.I,
 )
 _COURTESY = re.compile(
@@ -58,7 +60,17 @@ _COURTESY = re.compile(
     r"|much|so|a lot|got it|i see)\W*)+$",
     re.I,
 )
+_REASONED = re.compile(
+    r"^(?:How come|How so|Since when|By whom|In what way|What for|Why|How|When|Where|Who): (?P<question>.+?) – .+\?$"
+)
+_DOCUMENTS = frozenset(  # in which something stands
+    ("lease", "contract", "agreement", "report", "manual", "handbook", "policy", "plan", "budget", "edition", "version")
+) | frozenset(
+    ("filing", "statement", "guideline", "act", "law", "code", "standard", "survey", "study", "minutes", "guide")
+)
+_SCOPE = re.compile(r"(?:1[5-9]|20)\d\d [a-z]+")
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
+_LEADING = re.compile(r"^\W*(?:(?:and|but|so|what about|how about)[,\s]+)*", re.I)
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 _PLACES = {
     "first": 0,
@@ -84,8 +96,8 @@ def understand(
 
     With a `generator` it rewrites; if that fails or rambles, the rules do. Never raises for what a user types.
     """
-    text = " ".join(question.split())
-    turns = [(asked, _MARKER.sub("", answer)) for asked, answer in turns[-READ_TURNS:]]
+    text = without_preface(question)
+    turns = [(_plain(asked), _MARKER.sub("", answer)) for asked, answer in turns[-READ_TURNS:]]
     # No content at all ("thanks", "?!"), or no Latin letter: these rules would only add noise.
     if not (turns or topics) or not re.search(r"[A-Za-z]{2}", text) or _COURTESY.match(text):
         return Understood(question, question, "alone")
@@ -95,10 +107,40 @@ def understand(
         rewritten = _by_model(text, turns, generator)
         if rewritten:
             return Understood(question, rewritten, "model", by_rules.because)
-    return replace(by_rules, question=question, query=by_rules.query if by_rules.query != text else question)
+    found = _in_scope(by_rules, [asked for asked, _ in turns])
+    return replace(found, question=question, query=found.query if found.query != text else question)
+
+
+def _plain(asked: str) -> str:
+    """The question itself, of one that was asked for a reason: "When: How is it paid – It is paid in cash?"."""
+    match = _REASONED.match(asked)
+    return f"{match['question']}?" if match else asked
+
+
+def _in_scope(found: Understood, asked: Sequence[str]) -> Understood:
+    """ "The 2019 lease" that the talk is about, with a question that names neither it nor another year.
+
+    Where there is a lease of 2022 as well, the talk goes on about the one that was last spoken of: it is put in for
+    "the lease", added to "and the deposit?", and searched for with "what is the deposit?" as one of two readings.
+    """
+    scope = next((each.text for text in reversed(asked) for each in mentions(text) if _SCOPE.fullmatch(each.text)), "")
+    if not scope or years(found.query) or re.search(r"\b(?:other|both|each|all)\b", found.query, re.I):
+        return found
+    query = narrowed(found.query, scope, only_if_named=True)
+    if query != found.query:
+        return replace(found, query=query, because=(*found.because, scope))
+    if re.search(rf"\b{re.escape(scope.split()[-1])}\b", found.query, re.I) or not query_terms(found.query):
+        return found  # "the older lease"
+    others = tuple(replace(other, weight=other.weight / 2) for other in found.others)
+    if found.kind in ("pronoun", "fragment") and scope.split()[-1] in _DOCUMENTS:
+        inside = f"{query.rstrip(' ?.!')} in the {scope}?"
+        return replace(found, query=inside, because=(*found.because, scope), others=(Wording(query, 0.25), *others))
+    return replace(found, others=(Wording(f"{query.rstrip(' ?.!')} ({scope})?", 0.5), *others))
 
 
 def _by_rules(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood:
+    if (said := about(text)) is not None:
+        return said
     if turns:
         for rule in (_correction, _year_shift, _ordinal, _bare_word, _fragment):
             if (found := rule(text, turns, topics)) is not None:
@@ -119,7 +161,10 @@ def _correction(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[st
 def corrected(asked: Sequence[str], what: str, *, instead_of: str = "") -> str:
     """The last question about `what` ("2022 lease"), put in for its last word or its like."""
     query = narrowed(asked[-1], what, only_if_named=True) if not instead_of else asked[-1]
-    return query if query != asked[-1] else in_place(what, asked, instead_of=instead_of)[0]
+    if query == asked[-1]:
+        rest = f"the {what}" if _SCOPE.fullmatch(what) and not instead_of else what  # "the 2022 lease" is no "2022"
+        query = in_place(rest, asked, instead_of=instead_of)[0]
+    return query
 
 
 # -- years, lists, reasons -----------------------------------------------------------------------------------------
@@ -134,7 +179,8 @@ def _year_shift(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[st
     asked, answer = turns[-1]
     known = years(asked) or years(answer) or [year for turn in reversed(turns[:-1]) for year in years(turn[0])]
     if not known:
-        return None
+        when = " ".join(_LEADING.sub("", text).split()).rstrip("?.! ")
+        return None if _content(rest) else Understood(text, f"{asked.rstrip(' ?.!')} {when}?", "fragment", (asked,))
     later = (match["a"] or match["n"] or (match["ka"] or "").lower() in ("after", "later")) and True
     shift = _NUMBERS.get((match["k"] or "").lower(), 1) * (1 if later else -1)
     base = max(known) if later else min(known)
@@ -170,21 +216,42 @@ def _ordinal(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str])
     match = _ORDINAL.search(text)
     if match is None:
         return None
-    asked, answer = turns[-1]
-    other = re.fullmatch(r"(?:the\s+)?other(?:\s+one)?", match[0].rstrip(" ?.!"), re.I)
-    if other and not _content(text.replace(match[0], " ")) and (swapped := other_one([each for each, _ in turns])):
-        return Understood(text, swapped, "fragment", (asked,))
-    items = list_items(answer)
-    place = _PLACES[(match["n"] or match["m"]).lower()]
-    if not items or place >= len(items):
-        return None
-    item = items[place]
+    asked = turns[-1][0]
     rest = _content(text[: match.start()] + " " + text[match.end() :])
+    items, taken = _list_of(turns)
+    if re.fullmatch(r"(?:the\s+)?other(?:\s+one)?", match[0].rstrip(" ?.!"), re.I):
+        if taken and len(items) == 2:
+            items = [item for item in reversed(items) if item != taken] + [taken]
+            match_place = 0
+        elif not rest:
+            swapped = other_one([each for each, _ in turns])
+            return Understood(text, swapped, "fragment", (asked,)) if swapped else None
+        else:
+            match_place = 1
+    else:
+        match_place = _PLACES[(match["n"] or match["m"]).lower()]
+    if not items or match_place >= len(items):
+        return None
+    item = items[match_place]
+    if taken and not rest:  # "and the last one?", of what the question before asked of another
+        return Understood(
+            text, re.sub(re.escape(taken), lambda _: item, asked, count=1, flags=re.I), "fragment", (item, asked)
+        )
     if rest:
         query = text[: match.start()] + item + (text[match.end() :] if match["n"] else "?")
         inner = complete(" ".join(query.split()), turns, topics)
         return Understood(text, inner.query, "fragment", (item, *inner.because))
     return Understood(text, f"{asked.rstrip(' ?.!')}: {item}?", "fragment", (item, asked))
+
+
+def _list_of(turns: Sequence[tuple[str, str]]) -> tuple[list[str], str]:
+    """The list that "the second one" is of, and which of its items the last question has asked about ("" if none)."""
+    asked, answer = turns[-1]
+    for _, earlier in reversed(turns[-LISTS_BACK:-1]):
+        items = list_items(earlier)
+        if taken := next((item for item in items if re.search(rf"\b{re.escape(item)}\b", asked, re.I)), ""):
+            return items, taken
+    return list_items(answer), ""
 
 
 def list_items(answer: str) -> list[str]:
@@ -204,7 +271,10 @@ def list_items(answer: str) -> list[str]:
         return []
     parts = re.split(r",\s*(?:and|or)\s+|,\s*|\s+(?:and|or)\s+", series[0])
     first = re.split(r"\b(?:are|were|is|was|include|includes|including|of|between|to|both|with)\b\s*", parts[0])[-1]
-    return [item for part in (first, *parts[1:]) if (item := part.strip(" .;\n"))]
+    items = [item for part in (first, *parts[1:]) if (item := part.strip(" .;\n"))]
+    if len(items) > 2 and not items[0].startswith("the ") and all(item.startswith("the ") for item in items[1:]):
+        return [" ".join(item.split()[:3]) for item in items[1:]]  # "two ferries, the Aurora and the Meridian, were"
+    return items
 
 
 def _bare_word(text: str, turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> Understood | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 
 from ingest.tokens import STOP_WORDS
-from memory.mentions import Mention, mentions, subject, years
+from memory.mentions import Mention, looks_like_person, mentions, subject, years
 
 LOOK_BACK = 3  # questions in which a parallel ("for the tenant") is looked for
 MAX_WORDS = 8  # a longer rest is a question of its own
@@ -41,6 +41,13 @@ _BARE_TIME = re.compile(
 _ONE = re.compile(r"^(?:the|a|an)\s+(?P<which>\w+(?:\s+\w+)?)\s+ones?$", re.I)
 _OTHER = re.compile(r"^(?:the\s+)?other(?:\s+(?:one|party|side|company|person|man|woman))?$", re.I)
 _THOSE_OF = re.compile(r"^(?:those|that|the same)\s+(?:(?:of|for)\s+|(?=(?:in|at|by)\b))", re.I)
+_YEAR_ONE = re.compile(
+    r"^(?:(?:the|that)\s+)?(?:(?:one|ones)\s+(?:of|from)\s+)?(?P<year>(?:1[5-9]|20)\d\d)(?:\s+ones?)?$", re.I
+)
+_DATED = re.compile(
+    rf"^(?:(?P<preposition>{_PREPOSITION})\s+)?(?P<article>the\s+)?(?P<phrase>(?:1[5-9]|20)\d\d\s+[a-z]{{3,}})$"
+)
+_PLACE = re.compile(r"^the\s+(?P<which>first|second|third|fourth|fifth|last|next|\w+est)$", re.I)
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.I)
 _TIME_WORDS = re.compile(r"^(?:in|for|during|of|by)\s+|\b(?:fy|fiscal(?:\s+year)?)\b", re.I)
 _ASKING = re.compile(  # what of a question asks, before what it asks about
@@ -92,10 +99,13 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
     `instead_of`: what it replaces, where the user has said so ("not 2020 but 2019").
     """
     last = asked[-1]
+    rest = _YEAR_ONE.sub(r"\g<year>", rest)
     if instead_of:
         for question in reversed(asked[-LOOK_BACK:]):
             if instead_of.lower() in question.lower():
                 return [re.sub(re.escape(instead_of), lambda _: rest, question, count=1, flags=re.I)]
+    if (dated := _DATED.match(rest)) and (whole := _of_that_year(dated, last)):
+        return [whole]
     if new := years(rest):
         return [_with_year(rest, new[0], last)]
     if _OTHER.match(rest) and (swapped := other_one(asked)):
@@ -106,6 +116,11 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
         if modified:
             noun = modified[-1].text.split()[-1]
             return [_put(last, modified[-1], f"{one['which']} {noun}")]
+    if (place := _PLACE.match(rest)) and (modified := [m for m in phrases if len(m.text.split()) > 1]):
+        old, noun = modified[-1].text.split()[-2:]
+        plain = _put(last, modified[-1], f"{place['which']} {noun}")
+        superlative = old.endswith("est") and not place["which"].endswith("est")
+        return [_put(last, modified[-1], f"{place['which']} {old} {noun}"), plain] if superlative else [plain]
     led = re.match(rf"(?P<preposition>{_PREPOSITION})\s+(?P<object>.+)$", rest, re.I)
     if led is not None:
         for question in reversed(asked[-LOOK_BACK:]):
@@ -129,7 +144,22 @@ def in_place(rest: str, asked: Sequence[str], *, instead_of: str = "") -> list[s
     appended = f"{last.rstrip(' ?.!')}: {rest}?"  # whose place it takes is beyond its form: all words, then
     if phrases:
         return [_put(last, phrases[-1], bare), appended, *(_put(last, mention, bare) for mention in phrases[-2::-1])]
+    named = [m for m in mentions(last) if m.kind == "name"]
+    if len(named) == 1 and looks_like_person(named[0].text) and rest != bare:  # "and the chair?" of a person
+        return [_put(last, named[0], rest), appended]
     return [appended]
+
+
+def _of_that_year(dated: re.Match[str], last: str) -> str:
+    """ "The 2022 lease": in the place of "the lease", else added to the question; empty if it may be something else."""
+    phrase, head = f"the {dated['phrase']}", dated["phrase"].split()[-1]
+    year = r"(?:1[5-9]|20)\d\d"
+    same = re.search(rf"\b(?:the\s+)?(?:{year}\s+)?{re.escape(head)}\b(?:\s+of\s+{year})?", last, re.I)
+    if same is not None:
+        return last[: same.start()] + phrase + last[same.end() :]
+    if dated["preposition"]:
+        return f"{last.rstrip(' ?.!')} {dated['preposition']} {phrase}?"
+    return f"{last.rstrip(' ?.!')} in {phrase}?" if dated["article"] else ""
 
 
 def _same_head(phrase: str, question: str) -> tuple[int, int] | None:
@@ -190,8 +220,10 @@ def _slot(before: str, last: str) -> tuple[int, int] | None:
     while end < min(len(a), len(b)) - start and a[-1 - end].strip("?.!,") == b[-1 - end].strip("?.!,"):
         end += 1
     new = b[start : len(b) - end]
-    if not new or len(new) > 4 or start + end < 3:
-        return None
+    if not new or len(new) > 4 or start + end < 3 or re.fullmatch(_PREPOSITION, new[0], re.I):
+        return None  # "in the 2022 lease" was added, and is no parallel to "the deposit"
+    if any(VERB.fullmatch(word) for word in new):
+        return None  # more than a thing
     places = [m.span() for m in re.finditer(r"\S+", last)]
     text = last[places[start][0] : places[len(b) - end - 1][1]]
     return places[start][0], places[start][0] + len(text.rstrip("?.!,"))
@@ -204,8 +236,11 @@ def other_one(asked: Sequence[str]) -> str:
         return ""
     for question in reversed(asked[:-1]):
         for other in mentions(question):
-            if other.kind == named[-1].kind and other.text.lower() not in asked[-1].lower():
+            alike = looks_like_person(other.text) == looks_like_person(named[-1].text)
+            if other.kind == named[-1].kind and alike and other.text.lower() not in asked[-1].lower():
                 return _put(asked[-1], named[-1], other.text)
+    if years(named[-1].text):  # "the 2022 lease"
+        return _put(asked[-1], named[-1], f"other {named[-1].text.split()[-1]}")
     return ""
 
 
@@ -214,13 +249,13 @@ def narrowed(query: str, what: str, *, only_if_named: bool = False) -> str:
 
     `only_if_named`: only where the last word stands for itself, for "the brew lamp" is no "steam lamp".
     """
-    if what.lower() in query.lower():
+    if what.lower() in query.lower() or (only_if_named and years(what) and years(query)):
         return query
     head = what.split()[-1].strip(".,!?")
     named = None if head.isdigit() else re.search(rf"\b{re.escape(head)}\b", query, re.I)
     if named is not None:
         before = re.findall(r"[\w’'-]+", query[: named.start()])
-        alone = not before or before[-1].lower() in STOP_WORDS
+        alone = not before or before[-1].lower() in STOP_WORDS - {"other"}
         if alone:
             return query[: named.start()] + what + query[named.end() :]
     return query if only_if_named else in_place(what, [query])[0]

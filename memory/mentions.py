@@ -28,8 +28,19 @@ _CAPITAL = r"(?:(?:Mr|Mrs|Ms|Dr|Prof|St)\.|[A-Z][\w’'&.-]*[\w’']|[A-Z]\.(?=\
 _LINK = r"(?:of(?: the)?|the|and the|and|de|del|la|le|van(?: der)?|von|for(?: the)?|in the|&|'s)"
 _NAME = re.compile(rf"(?<![\w’'&-]){_CAPITAL}(?:\s+(?:{_LINK}\s+)?(?:{_CAPITAL}|\d{{1,4}}(?!\w)))*")
 _YEAR = re.compile(r"\b(?:FY|fiscal(?: year)? )?((?:1[5-9]|20)\d\d)\b")
+_OF_A_YEAR = re.compile(  # "the 2022 lease" names one of several
+    r"\b(?P<name>(?:1[5-9]|20)\d\d\s+(?!(?:and|or|to|in|of|on|for|was|were|is|are|did|does|do|had|has|have|the|a|an|with|by|"
+    r"as|at|from|but|compared|figures?|numbers?|results?)\b)[a-z]{3,})\b(?!-)"
+)
 _NUMBER = re.compile(r"[$€£]?\d[\d,.]*\d(?:\s?(?:%|percent|million|billion|thousand))?|[$€£]?\d+%?")
 _QUOTED = re.compile(r"[\"“]([^\"“”]{3,60})[\"”]")
+_POSSESSED = re.compile(r"[’']s\s+(?P<words>(?:[a-z][a-z’'-]+\s+){0,2}[a-z][a-z’'-]+)")  # "Nike's net sales"
+_BEFORE_VERB = re.compile(r"\b(?:does|do|did|can|could|will|would|shall|should|must|may|might)\s+$", re.I)
+_PARTICIPLES = frozenset(
+    ("paid", "held", "kept", "made", "sent", "built", "sold", "bought", "given", "taken", "written", "shown", "known")
+) | frozenset(
+    ("found", "told", "done", "seen", "born", "begun", "chosen", "driven", "grown", "lost", "spent", "worn", "won")
+)
 _NO_NOUN = r"(?!(?:of|in|on|at|for|with|by|from|to|and|or|the|a|an|is|are|was|were|that|which|who)\b)"
 _DETERMINED = re.compile(
     r"\b(?:the|a|an|his|her|their|its|our|my|your|this|that|these|those|any|some|each)\s+"
@@ -39,6 +50,10 @@ _SUBJECT = re.compile(  # "What was [net income in] ...", "How much interest do 
     r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Ww]hat|[Ww]ho|[Ww]hen|[Ww]here|[Ww]hy|[Ww]hich|[Hh]ow)(?:\s+[a-z]+){0,2}?\s+"
     r"(?:(?:is|are|was|were|has|have|had)|(?P<verb>does|do|did|can|could|will|would|should|must|may))\s+"
     r"(?P<words>(?:[a-z][a-z’'-]+\s+){0,3}[a-z][a-z’'-]+)"
+)
+_COUNTED = re.compile(  # "How many [employees] are there?", "Which [ferries] were converted?"
+    r"^(?:(?:[Aa]nd|[Bb]ut|[Ss]o),?\s+)?(?:[Hh]ow\s+(?:many|much)|[Ww]hich|[Ww]hat)\s+"
+    r"(?P<words>(?:[a-z][a-z’'-]+\s+){0,2}?[a-z][a-z’'-]+)\s+(?:is|are|was|were)\s+(?P<rest>[a-z]+)"
 )
 # Words at the beginning of a sentence that are capitalised only because they stand there.
 _OPENERS = STOP_WORDS | frozenset(
@@ -238,10 +253,18 @@ def mentions(text: str) -> list[Mention]:
         if name:
             start = match.start() + match[0].find(name)
             found.append(Mention(name, "name", start, start + len(name)))
+        if possessed := _POSSESSED.match(text, match.end() - 2) or _POSSESSED.match(text, match.end()):
+            kept = _noun_words(possessed["words"].split())
+            if kept and possessed["words"].startswith(kept):
+                found.append(Mention(kept, "phrase", possessed.start("words"), possessed.start("words") + len(kept)))
+    for match in _OF_A_YEAR.finditer(text):
+        found.append(Mention(match["name"], "name", *match.span("name")))
     for match in _YEAR.finditer(text):
         found.append(Mention(match[1], "year", *match.span(1)))
     for match in _DETERMINED.finditer(text):
         words = match[1].split()
+        if len(words) > 1 and _BEFORE_VERB.search(text[: match.start()]):
+            words = words[:-1]  # "must the tenant give": an auxiliary, its subject and then the verb
         kept = _noun_words(words)
         if kept:
             start = match.start(1) + match[1].find(kept)
@@ -255,6 +278,11 @@ def mentions(text: str) -> list[Mention]:
 
 def subject(question: str) -> Mention | None:
     """What a question is about where it has no article: "net income" of "What was net income in 2021?"."""
+    counted = _COUNTED.match(question)
+    if counted is not None and (counted["rest"] == "there" or _is_participle(counted["rest"])):
+        kept = _noun_words(counted["words"].split())
+        start = counted.start("words")
+        return Mention(kept, "phrase", start, start + len(kept)) if counted["words"].startswith(kept or "-") else None
     match = _SUBJECT.match(question)
     words = match["words"].split() if match else []
     if match is not None and match["verb"] and len(words) > 1 and len(words) < 4:
@@ -323,11 +351,15 @@ def _trimmed(name: str, *, opens: bool) -> str:
     return "" if text.lower() in _OPENERS or len(text) < 2 or text.isdigit() else text
 
 
+def _is_participle(word: str) -> bool:
+    return word.endswith("ed") or word in _PARTICIPLES
+
+
 def _noun_words(words: list[str]) -> str:
     """The leading words that can be a noun phrase: up to the first stop word or verb-like word."""
     kept: list[str] = []
     for word in words:
-        if word in STOP_WORDS or (kept and re.search(r"(?:ed|ing|ly)$", word)):
+        if word in STOP_WORDS or (kept and (_is_participle(word) or word.endswith(("ing", "ly")))):
             break
         kept.append(word)
     while kept and kept[-1] in WEAK:

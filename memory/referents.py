@@ -65,7 +65,14 @@ _IMPERATIVE = re.compile(
     r"(?!(?:Section|Article|Chapter|Clause|Table|Figure|Item|Part|Note|Form|Exhibit|Schedule|Appendix)\b)"
     r"[A-Z]\w+(?:\s+[A-Z]\w+)?\s+(?:the|a|an|your|it|them|this|these|all|any|each|every|\d+)\b"
 )
+_SCOPE = re.compile(r"(?:1[5-9]|20)\d\d [a-z]+|[a-z]+ (?:1[5-9]|20)\d\d", re.I)
+_EXPLAINS = re.compile(r"^what\s+(?:does|do|did)\s+\S*\d\S*\s+(?:mean|stand for)\b", re.I)  # "What does E27 mean?"
+_DATE = re.compile(
+    r"(?:\d{1,2}\s+)?(?:January|February|March|April|May|June|July|August|September|October|November|December)\s+\d{1,4}"
+)
+_GENDER = re.compile(r"\b(?:(?P<he>he|him|his|himself)|she|her|hers|herself)\b", re.I)
 _HONORIFIC = re.compile(r"^(?:Mr|Mrs|Ms|Dr|Prof)\.\s+")
+_SHE = frozenset(["she", "her", "herself"])
 _HE = frozenset(["he", "she", "him", "his", "her", "himself", "herself"])
 _THEY = frozenset(["they", "them", "their", "theirs", "themselves", "these", "those"])
 
@@ -93,6 +100,12 @@ class _Entry:
     first: bool = False
     articled: bool = False  # "the Red Cross": no person
     named_for_who: bool = False  # the first person in the answer to "who ...?"
+    explains: bool = False  # "E27 means that the pressure is low": the pressure
+    explained: bool = False
+    scope: bool = False  # "under the 2022 lease": where something holds, rather than what is asked about
+    possessor: bool = False  # "Nike's net sales": the sales are asked about
+    possessed: bool = False
+    gender: str = ""  # "he" or "she", where an answer has told
     relation: bool = False  # "the price of ...": the price is asked about, what follows "of" is talked about
 
 
@@ -113,9 +126,11 @@ def referents(
 
 def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
     """What grammar says where the fit is too mild: "he" is a person if the talk has one, "it" is none."""
-    if pronoun and entry.kind in ("year", "number"):
+    if pronoun and (entry.kind in ("year", "number") or _DATE.fullmatch(entry.text)):
         return -4.0
     if pronoun in _HE:
+        if entry.gender and (entry.gender == "she") != (pronoun in _SHE):
+            return -3.0
         if _person(entry):
             return 1.5 if entry.named_for_who else 0.0
         return -2.0 if any(_person(other) for other in entries) else 0.0
@@ -125,10 +140,21 @@ def _agreement(entry: _Entry, pronoun: str, entries: Sequence[_Entry]) -> float:
     # nearly every question is about a person or a band, cannot tell.
     if pronoun in _IT and entry.kind == "phrase" and looks_plural(entry.text):
         return -1.0
+    if pronoun in _THEY and re.search(r"\d", entry.text) and not looks_plural(entry.text):
+        return -1.5
+    if pronoun and entry.explains:
+        return JUST_ASKED
+    if pronoun and entry.explained:  # of the fault, not of its code
+        return -1.5
+    asked_too = any(other.kind == "phrase" and other.in_last_query for other in entries)
+    if pronoun and asked_too and entry.scope:
+        return -1.5
     if pronoun and entry.in_last_query and entry.kind != "phrase":
-        return ASKED_NAME
+        return 0.0 if entry.possessor else ASKED_NAME
+    if pronoun and entry.in_last_query and entry.possessed:
+        return JUST_ASKED
     if pronoun and entry.in_last_query:
-        named = any(other.kind != "phrase" and other.in_last_query for other in entries)
+        named = any(other.kind != "phrase" and other.in_last_query and not other.scope for other in entries)
         return 0.0 if entry.relation else JUST_ASKED / 2 if named else JUST_ASKED
     return 0.0
 
@@ -167,6 +193,7 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
         else:
             entry = _Entry(mention.text, mention.kind, key, first=not entries)
             entries.append(entry)
+        entry.scope |= bool(_SCOPE.fullmatch(mention.text))
         entry.latest = min(entry.latest, ago)
         entry.count += 1
         return entry
@@ -187,6 +214,12 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
             entry.relation |= bool(re.match(r"\s+of\b", asked[mention.end :]))
             entry.first_of_question |= place == 0 and ago == 0
             entry.in_last_query |= ago == 0
+            follows = asked[mention.end :]
+            entry.possessor = ago == 0 and bool(re.match(r"[’']s?\s+[a-z]", follows))
+            entry.possessed = ago == 0 and bool(re.search(r"[’']s?\s+$", asked[: mention.start]))
+        explains = ago == 0 and bool(_EXPLAINS.match(asked))
+        for entry in entries:
+            entry.explained |= explains and entry.in_last_query
         answer_to_who = ago == 0 and bool(re.match(r"(?:and\s+)?who\b", asked, re.I))
         for mention in (m for m in mentions(answer[:600]) if named(m, answer)):
             entry = note(mention, ago)
@@ -195,6 +228,12 @@ def _collect(turns: Sequence[tuple[str, str]], topics: Sequence[str]) -> list[_E
             if answer_to_who and not entry.asked and _person(entry):
                 entry.named_for_who, answer_to_who = True, False
             entry.in_last_answer |= ago == 0
+            if explains and not entry.asked and entry.kind == "phrase":
+                entry.explains, explains = True, False  # the first that is new
+        for sentence in re.split(r"(?<=[.!?])\s+", answer[:600]):
+            people = [e for e in entries if _person(e) and e.text in sentence]
+            if len(people) == 1 and (told := _GENDER.search(sentence, sentence.find(people[0].text))):
+                people[0].gender = "he" if told["he"] else "she"
     return entries
 
 

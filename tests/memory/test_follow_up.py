@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from core.errors import ModelError
+from memory.facts import asks_about_conversation
 from memory.follow_up import list_items, understand
 from memory.mentions import names
 from memory.referents import referents
@@ -174,3 +175,78 @@ def test_what_only_looks_like_a_name_is_none() -> None:
     assert names("By 1931, Ashkenazi Jews were 92 percent.") == ["Ashkenazi Jews"]
     assert "Tunes" not in names("When did iTunes become a sponsor?")
     assert names("Including Arsenal, how many teams had won?") == ["Arsenal"]
+
+
+RENT_OF_2019 = [
+    ("How much is the rent?", "The annual rent is 31,200 pounds [1]."),
+    ("How much is the rent in the 2019 lease?", "The annual rent is 24,600 pounds, payable quarterly [1]."),
+]
+FERRIES = [("Which ferries were converted?", "Two ferries, the Aurora and the Meridian, were converted [1].")]
+MODES = [
+    ("What modes does the heat pump have?", "It has three modes: Comfort, Eco and Holiday [1]."),
+    ("What does Eco do?", "Eco lets the rooms cool at night and saves about 12 percent of the electricity [1]."),
+]
+REVENUE = [("What was Tarnfield's revenue in 2023?", "Revenue was 412 million pounds in 2023 [1].")]
+PEOPLE = [
+    ("Who is the chief executive?", "Chief executive: Ingeborg Salthouse [1]."),
+    ("What was Ingeborg Salthouse before?", "Ingeborg Salthouse was finance director; she joined in 2016 [1]."),
+]
+CHAIR = [*PEOPLE, ("What was the chair before?", "Dominic Abara was elected chair in 2021; he was a judge [1].")]
+PUMP = [("Why: What must be installed – The flood of 2021 damaged the basement?", "The flood of 2021 damaged it [1].")]
+STAFF = [("How many employees are there?", "We had 2,940 employees, led by Ingeborg Salthouse [1].")]
+FAULT = [("What does E27 mean?", "E27 means that the water pressure is too low [1].")]
+
+
+@pytest.mark.parametrize(
+    "question, turns, query",
+    [
+        ("no, I mean the 2019 lease", RENT_OF_2019[:1], "How much is the rent in the 2019 lease?"),
+        ("How is it paid?", RENT_OF_2019, "How is the rent paid in the 2019 lease?"),
+        ("And the deposit?", RENT_OF_2019, "How much is the deposit in the 2019 lease?"),
+        ("And under the 2022 lease?", RENT_OF_2019, "How much is the rent in the 2022 lease?"),
+        ("What about the 2022 one?", [("When does the 2019 lease end?", "In 2022.")], "When does the 2022 lease end?"),
+        ("May I sublet under the lease?", RENT_OF_2019, "May I sublet under the 2019 lease?"),
+        ("I am interested in the lease. What are its premises?", FERRIES, "What are the lease's premises?"),
+        ("Sorry, I meant the roof: how old is it?", FERRIES, "How old is the roof?"),
+        (
+            "As I said earlier, what about the Meridian?",
+            [("How long is the Aurora?", "90 m.")],
+            "How long is the Meridian?",
+        ),
+        ("And the deposit?", [("How is the rent paid?", "In cash [1].")], "How is the deposit paid?"),
+        ("How much did the first one cost?", FERRIES, "How much did the Aurora cost?"),
+        (
+            "And the other?",
+            [*FERRIES, ("How much did the Aurora cost?", "14 million [1].")],
+            "How much did the Meridian cost?",
+        ),
+        ("and the last one?", MODES, "What does Holiday do?"),
+        ("Why did it rise?", REVENUE, "Why did the revenue rise?"),
+        ("And the chair?", PEOPLE, "What was the chair before?"),
+        ("When was he elected?", CHAIR, "When was Dominic Abara elected?"),
+        ("When did she join?", CHAIR, "When did Ingeborg Salthouse join?"),
+        ("by when?", PUMP, "What must be installed by when?"),
+        ("How many of them work at sea?", STAFF, "How many of the employees work at sea?"),
+        ("and a year earlier?", STAFF, "How many employees are there a year earlier?"),
+        ("What should it be?", FAULT, "What should the water pressure be?"),
+        ("And the landlord, may he end it?", [("May the tenant sublet?", "No [1].")], "May the landlord end it?"),
+        ("and the second?", [("What is the largest risk?", "Fuel [1].")], "What is the second largest risk?"),
+        ("When does it end?", [("When does it start?", "On 3 April 2022 [1].")], "When does it end?"),
+    ],
+)
+def test_what_the_talk_is_about_is_kept(question: str, turns: Sequence[tuple[str, str]], query: str) -> None:
+    assert understand(question, turns).query == query
+
+
+def test_what_was_said_before_is_no_question_about_the_talk() -> None:
+    assert not asks_about_conversation("As I said earlier, when does the lease end?")
+    assert asks_about_conversation("What did I say about the lease?")
+
+
+def test_a_year_in_a_name_scopes_questions_that_name_no_other() -> None:
+    """In both readings, unless the question has a year or names another of its kind."""
+    scoped = understand("What are the premises?", RENT_OF_2019)
+    assert scoped.query == "What are the premises?"
+    assert any("2019 lease" in other.text for other in scoped.others)
+    for other in ("What are the premises in 2021?", "What are the premises in the other lease?"):
+        assert not any("2019 lease" in reading.text for reading in understand(other, RENT_OF_2019).others)
