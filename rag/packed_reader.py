@@ -29,20 +29,16 @@ class PackedLayer:
         """x (count + T, D): `count` global tokens, then the windows."""
         rows, dim = x.shape
         q, k, v = self.qkv(x).view(rows, 3, self.heads, -1).permute(1, 2, 0, 3)
-        q, k = (q * q.shape[-1] ** -0.5).contiguous(), k.transpose(-1, -2).contiguous()
+        q = q * q.shape[-1] ** -0.5
         v = torch.cat([v, v.new_ones(self.heads, rows, 1)], dim=-1)  # the last column sums the exponentials
-        mixed = torch.empty(self.heads, rows, v.shape[-1], dtype=x.dtype)
-        if count:
-            mixed[:, :count] = torch.matmul(torch.matmul(q[:, :count], k).exp_(), v)
-            # What each token takes from the global tokens; what it takes from its window is added.
-            mixed[:, count:] = torch.matmul(torch.matmul(q[:, count:], k[..., :count]).exp_(), v[:, :count])
-        for start, end in windows:
-            own = torch.matmul(torch.matmul(q[:, start:end], k[..., start:end]).exp_(), v[:, start:end])
-            if count:
-                mixed[:, start:end] += own
-            else:
-                mixed[:, start:end] = own
-        attended = (mixed[..., :-1] / mixed[..., -1:]).transpose(0, 1).reshape(rows, dim)
+        attended = x.new_empty(rows, self.heads, dim // self.heads)
+        for start, end in [(0, count), *windows] if count else windows:
+            # Global tokens see everything, a window the global tokens and itself.
+            near = [slice(0, rows)] if end == count else [slice(0, count), slice(start, end)]
+            keys, values = (torch.cat([t[:, part] for part in near], dim=1) for t in (k, v))
+            mixed = torch.matmul(torch.matmul(q[:, start:end], keys.transpose(-1, -2)).exp_(), values)
+            attended[start:end] = (mixed[..., :-1] / mixed[..., -1:]).transpose(0, 1)
+        attended = attended.view(rows, dim)
         x = self.norm1(self.out.plus(attended, x))
         return self.norm2(self.down.plus(self.up(x, "gelu"), x))
 
