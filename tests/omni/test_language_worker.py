@@ -11,7 +11,7 @@ from core.errors import NotFoundError
 from core.settings import EmbedderSettings, Settings
 from ingest.pipeline import ingest_paths
 from ingest.workspace import Workspace
-from omni import biased_models, language_bias
+from omni import biased_models, language_bias, language_worker
 from omni.biased_models import BiasedModels
 from omni.language_bias import as_built, document_language, is_built
 from omni.language_worker import build_apart
@@ -20,6 +20,7 @@ from omni.language_worker import build_apart
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setattr(language_bias, "APART_FROM", 1)
+    monkeypatch.setattr(language_worker, "NICENESS", 0)  # a test waits for it, whatever else the machine does
     folder = tmp_path / "documents"
     folder.mkdir()
     (folder / "pump.md").write_text("# Pump\n\nReplace the zirconium quillwort of the Hadravan pump every May.\n")
