@@ -97,6 +97,11 @@ class WorkerPool(Generic[Task]):
             worker.inlet.close()
         self._workers.clear()
 
+    def kill(self) -> None:
+        """End the processes, from any thread: tasks at hand come out as WorkerDied."""
+        for worker in list(self._workers):
+            worker.process.kill()
+
     def map(self, tasks: Iterable[Task]) -> Iterator[Outcome[Task]]:
         """The outcome of every task, as they come."""
         pending = iter(tasks)

@@ -8,6 +8,7 @@ The process runs at a low priority and ends with its parent.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 FACTORY = "omni.language_worker:make_handler"
 NICENESS = 15  # nearly nothing while questions run, and not nothing on a machine that is never idle
 LIMIT_S = 3600.0  # which takes its time on a busy machine
+_running: list[WorkerPool[Path]] = []
 _one = threading.Lock()  # one at a time: two would halve each other's speed and double the memory
 
 
@@ -35,9 +37,20 @@ def build_apart(folder: Path) -> None:
         _one,
         WorkerPool[Path](FACTORY, (), processes=1, payload=str, silence_limit_s=LIMIT_S, niceness=NICENESS) as pool,
     ):
-        for outcome in pool.map([folder]):
-            if outcome.error is not None:
-                raise outcome.error
+        _running.append(pool)
+        try:
+            for outcome in pool.map([folder]):
+                if outcome.error is not None:
+                    raise outcome.error
+        finally:
+            _running.remove(pool)
+
+
+@atexit.register
+def end_now() -> None:
+    """End what is being built: nothing of it is lost but the time. Threads are not waited for when a server ends."""
+    for pool in list(_running):
+        pool.kill()
 
 
 def make_handler() -> Callable[[str, Callable[[Any], None]], str]:

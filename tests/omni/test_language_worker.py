@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from core.errors import NotFoundError
 from core.settings import EmbedderSettings, Settings
 from ingest.pipeline import ingest_paths
+from ingest.worker_pool import WorkerDied
 from ingest.workspace import Workspace
 from omni import biased_models, language_bias, language_worker
 from omni.biased_models import BiasedModels
@@ -55,6 +58,29 @@ def test_until_then_what_was_learnt_of_an_earlier_state_is_used(workspace: Works
     assert known is not None and known.key == earlier.key and known.apart is None
     model = BiasedModels().of(known, wait=True)
     assert model is not None and "quillwort" in model.pronunciations
+
+
+def make_sleeper() -> Callable[[object, object], None]:
+    return lambda payload, report: time.sleep(600)
+
+
+def test_what_is_being_built_ends_with_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_worker, "FACTORY", "tests.omni.test_language_worker:make_sleeper")
+    monkeypatch.setattr(language_worker, "NICENESS", 0)
+    ended: list[BaseException] = []
+
+    def build() -> None:
+        with pytest.raises(WorkerDied) as told:
+            build_apart(tmp_path)
+        ended.append(told.value)
+
+    thread = threading.Thread(target=build, daemon=True)
+    thread.start()
+    while thread.is_alive() and not (language_worker._running and language_worker._running[0]._workers):
+        time.sleep(0.01)
+    language_worker.end_now()
+    thread.join(60)
+    assert ended and not language_worker._running
 
 
 def test_a_workspace_that_has_gone_is_told(tmp_path: Path) -> None:
