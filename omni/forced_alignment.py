@@ -46,6 +46,8 @@ class Alignment:
         left, right = self._words[first:start], self._words[end:last]
         begins = max(0, self._places[first][0] - _BEFORE) if start else 0
         ends = self._places[last - 1][1] + _AFTER if end < len(self._words) else len(self._pcm) // _FRAME
+        if words and not any(self._ears.knows(word) for word in words):
+            return None
         old = self._score(begins, ends, (*left, *self._words[start:end], *right))
         new = self._score(begins, ends, (*left, *words, *right))
         return None if old is None or new is None else new - old
@@ -83,15 +85,22 @@ class _Ears:
         if self._hear(pcm, words, full=True) is None:
             return None
         self._mean = self._decoder.get_cmn(False)  # of the whole utterance, for its parts
-        places = [(word.start_frame, word.end_frame) for word in self._decoder.seg() if word.word[0] not in "<["]
-        return places if len(places) == len(words) else None
+        found = [(word.start_frame, word.end_frame) for word in self._decoder.seg() if word.word[0] not in "<["]
+        if len(found) != sum(self.knows(word) for word in words):
+            return None
+        places, waiting = [], iter(found)
+        for word in words:  # one that cannot be said stands at the end of the one before it
+            last = places[-1][1] if places else 0
+            places.append(next(waiting) if self.knows(word) else (last, last))
+        return places
 
     def part(self, pcm: bytes, words: Sequence[str]) -> float | None:
         return self._hear(pcm, words, full=False)
 
     def _hear(self, pcm: bytes, words: Sequence[str], *, full: bool) -> float | None:
         """Score of the words, nats."""
-        if not words or not pcm or not all(self._knows(word) for word in words):
+        words = [word for word in words if self.knows(word)]
+        if not words or not pcm:
             return None
         self._decoder.set_align_text(" ".join(words))
         self._decoder.start_stream()
@@ -105,7 +114,7 @@ class _Ears:
         found = self._decoder.hyp()
         return math.log(found.best_score) * _NATS if found is not None and found.best_score > 0 else None
 
-    def _knows(self, word: str) -> bool:
+    def knows(self, word: str) -> bool:
         if word not in self._known:
             known = self._decoder.lookup_word(word) is not None
             if not known:

@@ -28,8 +28,8 @@ from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
 from omni.moonshine_terms import BELIEVED, DocumentTerms, Doubts, Repair
 from omni.moonshine_text import written
-from omni.second_listener import Readings, SecondListener
-from omni.second_look import LONGEST_S, Evidence, SecondLook
+from omni.second_listener import SecondListener
+from omni.second_look import LONGEST_S, Evidence, Readings, SecondLook
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
@@ -45,7 +45,7 @@ COMMANDS = frozenset(
 )
 COMMAND = 2.0  # nats that they are likelier than other words in a conversation with one's documents
 ON_TOPIC = 0.2  # nats a word that the documents' words are worth at least where somebody talks about them: nine of ten
-# of flite's questions have more than 0.26, nine of ten sentences about something else less than 0.15
+# of flite's questions have more than 0.26, nine of ten sentences about something else less than 0.15.
 N_REPAIRS = 6  # lines with a term of the documents that are hypotheses
 MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
 
@@ -133,12 +133,13 @@ class MoonshineRecogniser:
         beams = beam_search(
             self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
         )
-        if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
+        line = self.model.text(beams[0].tokens)
+        if expected is not None and beams[0].bias < ON_TOPIC * len(line.split()):
             expected = None  # somebody talks about something else: heard as if there were no documents
             beams = beam_search(self.model, states, token_limit(len(samples)), given=given)
         look = None
         if final and expected is not None and len(samples) <= LONGEST_S * SAMPLE_RATE:
-            look = partial(self._second_look, expected.second, samples, beside)
+            look = partial(self._second_look, expected.second, samples, beside())
         return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE, look=look)
 
     def assemble(self, pieces: Sequence[tuple[float, float, Reading]], seconds: float) -> Transcript:
@@ -174,11 +175,12 @@ class MoonshineRecogniser:
         expected: Expectation | None,
         *,
         short: bool = False,
-        look: Callable[[str, Readings, Doubts], tuple[str, list[Repair]]] | None = None,
+        look: Callable[[str, Readings, Doubts], tuple[str, list[Repair]] | None] | None = None,
     ) -> Reading:
         """Beams of the same words count together: marks and capitals divide what is likely among several of them.
 
-        look: at the line once more; without, names of the documents are put in by what was written alone.
+        look: at the line once more; without, or where it sees nothing, names of the documents are put in by what was
+        written alone.
         """
         names = expected.biased.names if expected else {}
         groups: dict[str, list[Beam]] = {}
@@ -197,7 +199,8 @@ class MoonshineRecogniser:
         if expected is not None:
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
             heard = [(self.model.text(groups[words][0].tokens), math.exp(scores[words] - total)) for words in ranked]
-            line, repairs = look(line, heard, doubts) if look else expected.terms.repaired(line, doubts)
+            seen = look(line, heard, doubts) if look else None
+            line, repairs = seen or expected.terms.repaired(line, doubts)
             repairs = repairs[:N_REPAIRS]
             share = math.exp(scores[ranked[0]] - total)
             weights = {written(repair.text, names): share * repair.probability for repair in reversed(repairs)}
@@ -226,13 +229,13 @@ class MoonshineRecogniser:
     def _second_look(
         second: SecondLook,
         samples: np.ndarray,
-        beside: Callable[[], Readings],
+        beside: Readings,
         line: str,
         heard: Readings,
         doubts: Doubts,
-    ) -> tuple[str, list[Repair]]:
-        repairs = second.repairs(line, samples, Evidence(heard, beside(), doubts))
-        return second.applied(line, repairs), repairs
+    ) -> tuple[str, list[Repair]] | None:
+        repairs = second.repairs(line, samples, Evidence(heard, beside, doubts))
+        return None if repairs is None else (second.applied(line, repairs), repairs)
 
     def _closed(self, beams: list[Beam]) -> float:
         """The share of the beams that end in a full stop or a question mark."""

@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
 
 import numpy as np
 
 from core.errors import LecternError
 from omni.language_bias import BiasedModel
+from omni.second_look import Readings
 from omni.second_opinion import n_best
 from omni.sphinx import Ears, SphinxRecogniser
 from omni.sphinx_decoder import SphinxDecoder
@@ -29,8 +29,6 @@ from omni.types import Transcript
 logger = logging.getLogger(__name__)
 
 READINGS = 4
-
-Readings = Sequence[tuple[str, float]]
 
 
 class SecondListener:

@@ -37,16 +37,18 @@ LONGEST = 4  # heard words that may have been one term
 RUN = 5  # words that another reading may have in the place of others
 SOUNDING = 3  # terms looked at for each run of heard words
 MAX_DISTANCE = 0.45  # of a term of the passages: the sound itself decides
-TRIED = 10  # held against the sound
+TRIED = 12  # held against the sound, at most, of those that it could make believed
 APPLIED = 4  # in one line
 SECOND = 0.6  # of what the second recogniser says, when passages are searched
+FITS = 0.4  # of the words, at least, are understood by it as well, or its acoustic model does not fit the voice
 SHARE = 0.3  # of the passages in the language model
-CLEAREST = (-15.0, 10.0)  # limits of SOUND, in tens of nats
+CLEAREST = (-8.0, 5.0)  # limits of what the sound says, in tens of nats
 # Log-linear weights; see models/recognition/README.md for what they were fitted on.
-WEIGHTS = (-3.58, 1.12, 0.14, 0.39, -2.15, 10.9, 3.04, -3.91, 1.97)  # in the order of Candidate.features
+WEIGHTS = (-3.74, 1.76, 0.25, 0.39, -2.04, 9.63, 3.1, -5.88, 1.65)  # in the order of Candidate.features
 
 _WORD = re.compile(r"[A-Za-z0-9$%]+(?:[.,][0-9]+)*(?:'[A-Za-z]+)*")
 History = tuple[str, ...]
+Readings = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Candidate:
 class Evidence:
     """What is known of a line besides its words."""
 
-    readings: Sequence[tuple[str, float]]  # the network's, the line among them, with their probabilities
-    second: Sequence[tuple[str, float]] = ()  # those of another recogniser
+    readings: Readings  # the network's, the line among them, with their probabilities
+    second: Readings = ()  # those of another recogniser
     doubts: Doubts = ()  # start and end of pieces of the line, and how unlikely each was to the network, nats
 
 
@@ -109,12 +111,15 @@ class SecondLook:
 
         self._pronounced = pronounced
 
-    def repairs(self, line: str, samples: np.ndarray, evidence: Evidence) -> list[Repair]:
-        """What may have been said in place of words of the line, likeliest first; samples: (n,) float32 at 16 kHz."""
+    def repairs(self, line: str, samples: np.ndarray, evidence: Evidence) -> list[Repair] | None:
+        """What may have been said in place of words of the line, likeliest first; samples: (n,) float32 at 16 kHz.
+
+        None: there is nothing to judge it by, as no passage has its words or the acoustic model does not fit the voice.
+        """
         words = [Word(match[0], match.start(), match.end()) for match in _WORD.finditer(line)]
         near = self._passages.near([*evidence.readings, *((text, p * SECOND) for text, p in evidence.second)])
-        if not words or near is None:
-            return []
+        if not words or near is None or (evidence.second and not fits(line, evidence.second)):
+            return None
         found = self._candidates(words, evidence, near)
         self._weigh(words, found, near)
         found.sort(key=lambda candidate: candidate.score, reverse=True)
@@ -122,7 +127,9 @@ class SecondLook:
         first = np.concatenate([[0], np.cumsum([len(said) for said in spoken])])
         tried: list[Candidate] = []
         with aligned(samples, [word for said in spoken for word in said]) as heard:
-            for candidate in found[:TRIED]:
+            if heard is None:
+                return None
+            for candidate in [one for one in found if one.score + CLEAREST[1] * WEIGHTS[1] > 0][:TRIED]:
                 gain = self._sound(heard, candidate, first)
                 if gain is not None:
                     candidate.sound = min(CLEAREST[1], max(CLEAREST[0], gain / 10))
@@ -223,9 +230,7 @@ class SecondLook:
         return float(np.logaddexp(usual, math.log(SHARE * here))) if here > 0 else usual
 
     @staticmethod
-    def _sound(heard: Alignment | None, candidate: Candidate, first: np.ndarray) -> float | None:
-        if heard is None:
-            return None
+    def _sound(heard: Alignment, candidate: Candidate, first: np.ndarray) -> float | None:
         instead = [word for written in candidate.words for word in words_of(written)]
         return heard.gain(int(first[candidate.start]), int(first[candidate.end]), instead)
 
@@ -242,6 +247,12 @@ def _bare(word: str) -> str:
     return word.lower().removesuffix("'s")
 
 
+def fits(line: str, second: Readings) -> bool:
+    """Whether pocketsphinx understands the voice about as the network does; its model knows few accents."""
+    words = [match[0].lower() for match in _WORD.finditer(line)]
+    return bool(second) and _Reading(words, *second[0]).shared >= FITS * len(words)
+
+
 class _Reading:
     """Another reading's words beside those of the line."""
 
@@ -252,6 +263,11 @@ class _Reading:
         matcher = SequenceMatcher(None, words, self._keys, autojunk=False)
         self._blocks = matcher.get_opcodes()
         self._count = len(words)
+
+    @property
+    def shared(self) -> int:
+        """Words that both have in the same order."""
+        return sum(end - start for kind, start, end, _, _ in self._blocks if kind == "equal")
 
     def differences(self) -> Iterator[tuple[int, int, list[str]]]:
         """Where it has other words: start and end in the line, and its own."""
@@ -265,6 +281,9 @@ class _Reading:
                     end, last = end + 1, last + 1
             if 0 < end - start <= RUN and last - first <= RUN:
                 yield start, end, self._words[first:last]
+            if kind == "replace" and 1 < end - start == last - first:  # perhaps only some of them
+                for offset in range(end - start):
+                    yield start + offset, start + offset + 1, [self._words[first + offset]]
 
     def at(self, start: int, end: int) -> tuple[str, ...]:
         """Its words in the place of words start..end-1 of the line."""
@@ -274,7 +293,7 @@ class _Reading:
                 if start < begins < end:
                     places += [first, last]
             elif begins < end and start < ends:
-                if kind == "equal":
+                if kind == "equal" or ends - begins == last - first:
                     places += [first + max(0, start - begins), first + min(ends, end) - begins]
                 else:
                     places += [first, last]

@@ -117,19 +117,24 @@ def test_a_word_that_sounds_otherwise_gives_way_to_one_of_the_passage(look: Seco
     doubts = [(line.index("man"), line.index(" have"), 6.0)]
     repairs = look.repairs(line, sound, Evidence([(line, 0.6), ("How many strings does the mandolin have?", 0.4)],
                                                  [(SAID, 1.0)], doubts))  # fmt: skip
-    assert look.applied(line, repairs) == "How many strings does the mandolin have?"
+    assert repairs is not None and look.applied(line, repairs) == "How many strings does the mandolin have?"
     assert [repair.probability for repair in repairs] == sorted((r.probability for r in repairs), reverse=True)
 
 
 def test_what_was_understood_stays(look: SecondLook, sound: np.ndarray) -> None:
     line = "How many strings does the mandolin have?"
-    for second in ([], [(SAID, 1.0)], [("how many springs does the manned airline have", 1.0)]):
+    for second in ([], [(SAID, 1.0)], [("how many springs does the man darling have", 1.0)]):
         repairs = look.repairs(line, sound, Evidence([(line, 1.0)], second, [(0, len(line), 0.1)]))
-        assert look.applied(line, repairs) == line
+        assert repairs is not None and look.applied(line, repairs) == line
 
 
 def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, sound: np.ndarray) -> None:
-    assert look.repairs("Zebras!", sound, Evidence([("Zebras!", 1.0)])) == []
+    assert look.repairs("Zebras!", sound, Evidence([("Zebras!", 1.0)])) is None
+
+
+def test_a_voice_that_pocketsphinx_does_not_understand_is_not_judged_by_it(look: SecondLook, sound: np.ndarray) -> None:
+    line = "How many strings does the man darling have?"
+    assert look.repairs(line, sound, Evidence([(line, 1.0)], [("oh money screens thus a medal in half", 1.0)])) is None
 
 
 # --- the listener -----------------------------------------------------------------------------------------------------
