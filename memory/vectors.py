@@ -74,7 +74,8 @@ class ChromaVectors:
         """Make the index on disk anew with these vectors alone, and drop the files of the old one.
 
         Chroma marks what is deleted and goes on keeping it, in the graph's file and in its log. Reading goes on
-        meanwhile; writing must wait. A crash leaves the old index or none, which is as good as a lost one.
+        meanwhile; writing must wait. A crash leaves the old index or none, which is as good as a lost one. Not covered:
+        hnswlib writes places that are not taken yet as this process's memory happens to be.
         """
         assert not self.url, "a server's files are its own"
         fresh = ChromaVectors(self.path.parent, self.name, inside=f"{FOLDER}.new")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from left_on_disk import held
 
 from core.errors import NotFoundError, UsageError
 from core.settings import MemorySettings
@@ -113,10 +114,6 @@ def test_vectors_of_what_was_forgotten_leave_the_disk(store: DialogueStore) -> N
     assert texts(memory, "Was the harbour closed?")[0] == "The harbour was closed."
     assert memory._index().count() == 4
     memory.close()
-
-
-def held(folder: Path, vector: bytes) -> bool:
-    return any(vector in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_lost_or_damaged_vector_index_is_made_again_from_the_words(store: DialogueStore) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from left_on_disk import held
 
 from core.errors import NotFoundError
 from memory.dialogue_store import PAGE, DialogueStore
@@ -191,7 +192,3 @@ def test_it_is_deleted_without_trace(written: Path, tmp_path: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 2_000_000, sizes  # the space is free
     assert {path.name for path in (tmp_path / "copy").iterdir() if path.is_dir()} == {FOLDER}
-
-
-def held(folder: Path, trace: bytes) -> bool:
-    return any(trace in path.read_bytes() for path in folder.rglob("*") if path.is_file())
