@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def held(folder: Path, trace: bytes) -> bool:
-    """Of a graph's file only the elements count: hnswlib writes places that are not taken as the memory happened to be."""
+    """Of a graph's file only the elements count: hnswlib writes free places as the memory happened to be."""
     for path in folder.rglob("*"):
         if not path.is_file():
             continue
