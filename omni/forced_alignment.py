@@ -88,7 +88,8 @@ class _Ears:
         found = [(word.start_frame, word.end_frame) for word in self._decoder.seg() if word.word[0] not in "<["]
         if len(found) != sum(self.knows(word) for word in words):
             return None
-        places, waiting = [], iter(found)
+        places: list[tuple[int, int]] = []
+        waiting = iter(found)
         for word in words:  # one that cannot be said stands at the end of the one before it
             last = places[-1][1] if places else 0
             places.append(next(waiting) if self.knows(word) else (last, last))
