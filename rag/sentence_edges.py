@@ -69,8 +69,11 @@ def _paragraph(text: str, start: int, end: int, inside: tuple[int, int]) -> tupl
         return start, end
     parts = [(first, first + len(text[first:last].rstrip())) for first, last in pairwise(cuts)]
     parts = [part for part in parts if min(part[1], inside[1]) > max(part[0], inside[0])] or parts
-    ended = [part for part in parts if _TERMINAL.search(text[slice(*part)])] or parts  # the heading above is none
-    return max(ended, key=lambda part: min(part[1], inside[1]) - max(part[0], inside[0]))
+    best = max(parts, key=lambda part: min(part[1], inside[1]) - max(part[0], inside[0]))
+    if _TERMINAL.search(text[slice(*best)]):
+        return best
+    below = (part for part in parts if part > best and _TERMINAL.search(text[slice(*part)]))
+    return next(below, best)  # a heading, and the sentence below
 
 
 def _line_before(text: str, start: int) -> int | None:

@@ -18,7 +18,11 @@ in which x is a vector. The key takes a list of characters
 that are kept. Nothing else.
 
 | Rent | 1,200 |
-due on the first"""
+due on the first
+
+HILL INC.
+
+12 Quay Road"""
 
 
 def quoted(sentence: str, exact: str = "") -> str:
@@ -46,6 +50,8 @@ def test_edges(sentence: str, expected: str) -> None:
 
 def test_the_paragraph_of_the_located_words_is_quoted() -> None:
     assert quoted("Nothing else.\n\n| Rent | 1,200 |", exact="1,200") == "| Rent | 1,200 |"
+    assert quoted("4 Plots\n\nIt is easy.", exact="Plots\n\nIt") == "It is easy."
+    assert quoted("HILL INC.\n\n12 Quay Road", exact="INC.\n\n12 Quay Road") == "12 Quay Road"
 
 
 @given(st.text(st.sampled_from("ab A.\n|"), max_size=120), st.data())
