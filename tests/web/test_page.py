@@ -42,6 +42,14 @@ def lease(tmp_path: Path) -> Path:
     return tmp_path / "mill-lease.pdf"
 
 
+MEASURED = """() => {
+    const box = (element) => element.getBoundingClientRect().toJSON();
+    const sheet = document.querySelector('.lec-sheet');
+    const marks = [...document.querySelectorAll('.lec-mark')];
+    return sheet && box(sheet).width && marks.length ? {sheet: box(sheet), marks: marks.map(box)} : null;
+}"""  # the sheet and the marks on it, once they are there
+
+
 def test_upload_ask_highlight_sound(open_page: Callable[..., Any], tmp_path: Path) -> None:
     """A PDF goes in; the answer quotes it, the cited line is marked where it stands on the sheet, and is spoken."""
     expected = write_lease(tmp_path / "mill-lease.pdf")
@@ -55,8 +63,9 @@ def test_upload_ask_highlight_sound(open_page: Callable[..., Any], tmp_path: Pat
     page.wait_for_selector(".lec-mark")
     assert page.inner_text(".lec-page-number") == "2 / 3"
 
-    sheet = page.locator(".lec-sheet").bounding_box()
-    marks = [mark.bounding_box() for mark in page.locator(".lec-mark").all()]
+    page.wait_for_function("document.querySelector('.lec-sheet-image')?.naturalWidth > 400")
+    measured = page.wait_for_function(MEASURED).json_value()  # at one moment: a sheet is drawn anew when it is embedded
+    sheet, marks = measured["sheet"], measured["marks"]
     scale = sheet["width"] / PAGE_WIDTH
     assert sheet["height"] == pytest.approx(PAGE_HEIGHT * scale, rel=0.01)
     on_paper = [
@@ -70,7 +79,6 @@ def test_upload_ask_highlight_sound(open_page: Callable[..., Any], tmp_path: Pat
     ]
     assert len(on_paper) == 1  # the sentence is one line
     assert on_paper[0] == pytest.approx(expected, abs=5)
-    page.wait_for_function("document.querySelector('.lec-sheet-image').naturalWidth > 400")
 
     page.wait_for_function("window.heard.length > 0")
     page.wait_for_selector(".lec-silence", state="hidden")
