@@ -3,8 +3,8 @@
 The reader learned from questions with short answers. Of "How do I invert a matrix?" it makes much of nouns, little of
 the sentence that tells how; the sentence locator (rag/sentence_locator.py) knows no short answers, but what a sentence
 is about. Log-odds of both are added, as independent opinions are; who did not propose a sentence thinks little of it.
-On the questions of `benchmarks.answers` about passages that few words do not answer, sentences chosen by both overlap
-the reference by 3 points more than those of the reader alone.
+Weights were chosen on 220 questions about the texts of `benchmarks.answers`, all of them read twice: quotes overlapped
+the references by .529 instead of .518. Few of those are of the kinds read twice here, which were chosen on manuals.
 """
 
 from __future__ import annotations
