@@ -61,7 +61,10 @@ class BertEmbedder:
         return self._embed([self._settings.passage_prefix + text for text in texts])
 
     def embed_query(self, text: str) -> np.ndarray:
-        return self._embed([self._settings.query_prefix + text])[0]
+        ids = self._tokenizer.encode(self._settings.query_prefix + text).ids  # a batch of one would wake its threads
+        with torch.inference_mode():
+            vector: np.ndarray = self._model([ids])[0].cpu().numpy()
+        return vector
 
     def count_tokens(self, text: str) -> int:
         return load_token_counter(self._settings)(text)
