@@ -22,9 +22,13 @@ _INDEXED = re.compile(r"^(\W?\w[^\n]*?),?\s(?:\d{1,4}(?:[–-]\d{1,4})?,\s)*\d{1
 def is_listing(text: str) -> bool:
     """Whether most of a text are entries with the pages where they stand, in the order of pages or of letters."""
     lines = [line for line in text.split("\n") if line.strip()]
-    leading = sum(len(line) for line in lines if LEADERS.search(line))
-    if leading > 0.5 * sum(map(len, lines)) and len(LEADERS.findall(text)) >= MIN_LINES - 1:
-        return True
+    if text.count(".") + text.count("·") + 2 * text.count("…") >= 4 * (MIN_LINES - 1):  # the least that can be leaders
+        leading = sum(len(line) for line in lines if LEADERS.search(line))
+        if leading > 0.5 * sum(map(len, lines)) and len(LEADERS.findall(text)) >= MIN_LINES - 1:
+            return True
+    # Below, only lines that end in a figure count: prose is told by that, without patterns (70 -> 3 us a passage).
+    if sum(line.rstrip()[-1].isdigit() for line in lines) < max(MIN_LINES, 0.6 * len(lines)):
+        return False
     pages = [int(m.group(1)) for line in lines if (m := _ENTRY.match(line)) and m.group(1).isdigit()]
     if len(pages) >= max(MIN_LINES, 0.6 * len(lines)):
         return pages[0] < pages[-1] and all(a <= b for a, b in pairwise(pages))
