@@ -29,8 +29,18 @@ class LexicalScores:
     """What the words of one question say about every chunk."""
 
     bm25: np.ndarray  # (n,) float32 >= 0
-    coverage: np.ndarray  # (n,) float32 in 0..1: share of the question's idf mass that stands in the chunk
+    matched: np.ndarray  # (n,) float32 >= 0: idf mass of the question's terms that stand in the chunk
     idf: np.ndarray  # (terms,) float32, of each term given; 0 for terms that no chunk holds
+
+    @property
+    def coverage(self) -> np.ndarray:
+        """(n,) float32 in 0..1: share of the question's idf mass that stands in the chunk."""
+        return self.coverage_of(slice(None))
+
+    def coverage_of(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The same of `rows` (m,) -> (m,)."""
+        mass = float(self.idf.sum())
+        return self.matched[rows] / mass if mass > 0 else self.matched[rows]
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ class LexicalIndex:
         """
         if among is None:
             count = len(self)
-            df = np.array([len(self.postings(term)[0]) for term in terms], np.float32)
+            offsets, numbers = self._postings.offsets, np.array(self.numbers(terms), np.int64)
+            df = np.where(numbers >= 0, offsets[numbers + 1] - offsets[numbers], 0).astype(np.float32)
         else:
             count = len(among)
             inside = np.zeros(len(self), bool)
@@ -142,10 +153,15 @@ class LexicalIndex:
         for term, idf in zip(terms, idfs, strict=True):
             if idf > 0:
                 rows, counts = self.postings(term)
-                bm25[rows] += idf * counts * (K1 + 1) / (counts + self._norm[rows])
+                rows, gain = rows.astype(np.intp), counts.astype(np.float32)  # once, not at every use below
+                below = self._norm[rows]
+                below += gain
+                gain *= idf
+                gain *= K1 + 1
+                gain /= below
+                bm25[rows] += gain
                 matched[rows] += idf
-        mass = float(idfs.sum())
-        return LexicalScores(bm25, matched / mass if mass > 0 else matched, idfs)
+        return LexicalScores(bm25, matched, idfs)
 
     def sequence_of(self, first: int, end: int | None = None) -> np.ndarray:
         """Term numbers of rows first..end-1 (one row by default), in reading order."""
@@ -153,7 +169,9 @@ class LexicalIndex:
 
     def sequences_of(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Term numbers of `rows`, one after the other, and how many each has, (rows,)."""
-        parts = [self.sequence[self.starts[row] : self.starts[row + 1]] for row in rows]
+        rows = np.asarray(rows, np.int64)
+        bounds = zip(self.starts[rows].tolist(), self.starts[rows + 1].tolist(), strict=True)
+        parts = [self.sequence[first:end] for first, end in bounds]
         lengths = np.array([len(part) for part in parts], np.int64)
         return np.concatenate(parts) if parts else self.sequence[:0], lengths
 

@@ -13,10 +13,12 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,14 +172,14 @@ class _Run:
         self.lexical = index.words.lexical.score(self.terms, self._idf())
         self.information = word_information(self.lexical.idf)
         self._chunks: dict[int, Chunk] = {}
-        self._cosines = np.full(len(index.words), np.nan, np.float32)  # as far as they were looked at
+        self._seen = np.zeros(0, np.int64), np.zeros(0, np.float32)  # rows looked at so far, ascending; their cosines
         self._extra: dict[int, float] = {}
 
     # -- candidates ----------------------------------------------------------------------------------------------
 
     def rank(self, read: int) -> tuple[list[int], list[float]]:
         """Rows and fused scores of all candidates, best first; the best `read` were read."""
-        rows = np.array(sorted(self._candidates()), np.int64)
+        rows = self._candidates()
         if not len(rows):
             return [], []
         signals = self._signals(rows)
@@ -189,29 +191,31 @@ class _Run:
         order = np.argsort(-score, kind="stable")
         return [int(row) for row in rows[order]], [float(value) for value in score[order]]
 
-    def _candidates(self) -> Iterable[int]:
+    def _candidates(self) -> np.ndarray:
+        """Rows, ascending, each once."""
         depth = self.owner.settings.depth
-        found: set[int] = set()
+        found: list[np.ndarray] = []
         if not self.only:
-            found.update(_best(self.lexical.bm25, depth))
+            found.append(_best(self.lexical.bm25, depth))
             if self.vector is not None and self.index.vectors is not None:
                 cosines, positions = self.index.vectors.index.search(self.vector, depth)
                 rows = self.index.vectors.rows[positions]
-                self._cosines[rows[rows >= 0]] = cosines[rows >= 0]
-                found.update(rows[rows >= 0].tolist())
+                self._remember(rows[rows >= 0], cosines[rows >= 0])
+                found.append(rows[rows >= 0])
         favoured = self.favoured
         if len(favoured):
-            found.update(int(favoured[i]) for i in _best(self.lexical.bm25[favoured], depth // 2))
+            found.append(favoured[_best(self.lexical.bm25[favoured], depth // 2)])
             if self.vector is not None and self.index.vectors is not None:
                 cosine = np.nan_to_num(self._similarity(favoured), nan=-1.0) + 1.0
-                found.update(int(favoured[i]) for i in _best(cosine, depth // 2))
+                found.append(favoured[_best(cosine, depth // 2)])
         for retriever in self.owner.extra:
             for hit in retriever.search(self.query.text, depth):
                 row = self.words.row_of(hit.chunk.chunk_id)
                 if row >= 0 and not (self.only and self.lean[self.words.document_of[row]] <= 0.0):
                     self._extra[row] = max(self._extra.get(row, 0.0), hit.score)
-        found.update(self._extra)
-        return found
+        found.append(np.array(list(self._extra), np.int64))
+        rows = np.sort(np.concatenate(found).astype(np.int64, copy=False))
+        return rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows  # np.unique: eight times as long
 
     def _idf(self) -> np.ndarray:
         """Weights of the terms. Words that found the document tell little inside it: there, they are as common as any.
@@ -240,10 +244,12 @@ class _Run:
         if self.vector is not None and self.index.vectors is not None:
             cosine = self._similarity(rows)
             known = np.isfinite(cosine)
-            # No vector yet: as similar as the middle of the candidates, so that neither state is an advantage.
-            signals.cosine[:] = np.where(known, cosine, np.median(cosine[known]) if known.any() else 0.0)
+            if not known.all():
+                # No vector yet: as similar as the middle of the candidates, so that neither state is an advantage.
+                cosine = np.where(known, cosine, np.median(cosine[known]) if known.any() else 0.0)
+            signals.cosine[:] = cosine
         signals.bm25[:] = self.lexical.bm25[rows]
-        signals.coverage[:] = self.lexical.coverage[rows]
+        signals.coverage[:] = self.lexical.coverage_of(rows)
         signals.document[:] = self.lean[self.words.document_of[rows]]
         if self._extra:
             signals.extra[:] = [self._extra.get(int(row), 0.0) for row in rows]
@@ -257,12 +263,25 @@ class _Run:
         )
 
     def _similarity(self, rows: np.ndarray) -> np.ndarray:
-        """Cosines (m,) of question and chunk rows (m,), each looked up once; NaN where a chunk has no vector yet."""
+        """Cosines (m,) of question and chunk rows (m,), which differ; NaN where a chunk has no vector yet.
+
+        Each is looked up once a search.
+        """
         assert self.vector is not None and self.index.vectors is not None
-        missing = rows[np.isnan(self._cosines[rows])]
-        if len(missing):
-            self._cosines[missing] = self.index.vectors.similarity(self.vector, missing)
-        return self._cosines[rows]
+        seen = self._seen[0]
+        known = seen[np.searchsorted(seen[:-1], rows)] == rows if len(seen) else np.zeros(len(rows), bool)
+        if not known.all():
+            missing = rows[~known]
+            self._remember(missing, self.index.vectors.similarity(self.vector, missing))
+        seen, cosines = self._seen
+        found: np.ndarray = cosines[np.searchsorted(seen, rows)]
+        return found
+
+    def _remember(self, rows: np.ndarray, cosines: np.ndarray) -> None:
+        """Cosines of rows not looked at yet. To make an array as long as the store would take longer than this."""
+        rows, cosines = np.concatenate([self._seen[0], rows]), np.concatenate([self._seen[1], cosines])
+        order = np.argsort(rows)
+        self._seen = rows[order], cosines[order]
 
     def read(self, rows: Sequence[int] | np.ndarray) -> list[Chunk]:
         """Chunks of rows, from the workspace, each read once a search."""
@@ -337,30 +356,46 @@ def _spread(
     sheet = run.words.page_of[np.asarray(rows, np.int64)]  # also inside a document of one page
     if len(set(sheet.tolist())) == len(rows):  # every chunk on a page of its own
         return list(rows[:count]), list(scores[:count])
-    page = np.array([run.page_key(row) for row in rows])
-    start, end = run.words.spans[np.asarray(rows, np.int64)].T
-    value = np.array(scores, np.float64)
-    repeated, overlapped = np.zeros(len(rows)), np.zeros(len(rows))
+    page = [run.page_key(row) for row in rows]
+    sheets = sheet.tolist()
+    spans = run.words.spans[np.asarray(rows, np.int64)].tolist()
+    shown: Counter[int] = Counter()  # chunks by page
+    taken: dict[int, list[list[int]]] = defaultdict(list)  # their spans, by sheet
+
+    def loss(i: int) -> float:
+        start, end = spans[i]
+        overlaps = any(start < other_end and other < end for other, other_end in taken[sheets[i]])
+        return max(SAME_PAGE * shown[page[i]], OVERLAPPING if overlaps else 0.0)
+
     order: list[int] = []
     final: list[float] = []
-    for _ in rows[:count]:
-        current = value - np.maximum(repeated, overlapped)
-        i = int(np.argmax(current))
+    # Losses only grow, so what leads with a loss that is up to date leads for good.
+    heap = [(-score, i) for i, score in enumerate(scores)]
+    heapq.heapify(heap)
+    while heap and (count is None or len(order) < count):
+        believed, i = heap[0]
+        true = loss(i) - scores[i]
+        if true > believed:
+            heapq.heapreplace(heap, (true, i))
+            continue
+        heapq.heappop(heap)
         order.append(i)
-        final.append(float(current[i]))
-        repeated[page == page[i]] += SAME_PAGE
-        overlapped[(sheet == sheet[i]) & (start < end[i]) & (start[i] < end)] = OVERLAPPING
-        value[i] = -np.inf
+        final.append(-true)
+        shown[page[i]] += 1
+        taken[sheets[i]].append(spans[i])
     return [rows[i] for i in order], final
 
 
-def _best(values: np.ndarray, k: int) -> list[int]:
-    """Places of the k largest positive values."""
+def _best(values: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k largest positive values, in no order."""
     if k <= 0 or not len(values):
-        return []
-    k = min(k, len(values))
-    places = np.argpartition(-values, k - 1)[:k]
-    return [int(place) for place in places if values[place] > 0]
+        return np.zeros(0, np.intp)
+    places = np.flatnonzero(values > 0.25 * float(values.max()))  # usually enough, and few
+    if len(places) < k:
+        places = np.flatnonzero(values > 0)
+    if len(places) > k:
+        places = places[np.argpartition(-values[places], k - 1)[:k]]
+    return places[values[places] > 0]
 
 
 def _take(signals: Signals, places: np.ndarray) -> Signals:
