@@ -1,8 +1,8 @@
 """Running headers, footers and page numbers: lines that repeat from page to page at the same place.
 
 A line is furniture only with evidence from several pages: the same words at the same height, or a number that counts
-up with the pages, be it beside words that change ("3.7. Base system 17"). Short documents have too little evidence, so
-nothing is dropped from them.
+up with the pages, be it beside words that change ("3.7. Base system 17"). Short documents have little evidence: there
+it has to stand on each page.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ingest.pdf_layout import Line
 from ingest.pdf_words import Words
 
-MIN_PAGES = 4  # shorter documents keep everything
+MIN_PAGES = 4  # shorter documents keep everything but what stands on each of their pages
 MARGIN_SHARE = 0.13  # furniture lies in this share of the sheet at the top and at the bottom
 MARGIN_LINES = 3  # at most so many lines at either end of a page
+_PAGE_OF = re.compile(r"[-–—(\[ ]*(?:page|p\.?|seite|pagina|página)?#(?:(?:of|/|von|de|di|sur)#)?[-–—)\] .]*$")
 _BARE = "#-–—|.·/()[] "
 _NUMBER = re.compile(r"\d+|\b[ivxlcdm]+\b", re.IGNORECASE)
 
@@ -31,6 +34,7 @@ class _Candidate:
     numbers: tuple[str, ...]
     in_margin: bool
     edges: tuple[str, ...] = ()  # numbers that begin or end the outermost line
+    gap: bool = False  # its words stand far apart: it may be a row of a table
 
 
 def line_text(words: Words, line: Line) -> str:
@@ -55,7 +59,7 @@ class Furniture:
 
 def find_furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[Furniture]:
     """For each page (words, lines, sheet height) its running headers, footers and printed page number."""
-    if len(pages) < MIN_PAGES:
+    if len(pages) < 2:
         return [Furniture()] * len(pages)
     drop: list[set[int]] = [set() for _ in pages]
     labels = [""] * len(pages)
@@ -63,12 +67,15 @@ def find_furniture(pages: Sequence[tuple[Words, list[Line], float]]) -> list[Fur
     for index, (words, lines, height) in enumerate(pages):
         for candidate in _candidates(index, words, lines, height):
             groups[candidate.key].append(candidate)
+    short = len(pages) < MIN_PAGES
     for text, members in _merge_neighbours(groups):
-        counting = _counting(members)
+        counting = _counting_throughout(members, len(pages)) if short else _counting(members)
+        if short and not (counting or _same_throughout(text, members, len(pages))):
+            continue
         chosen = members
         if not text.strip(_BARE):  # a bare number: only one that counts up is a page number
             chosen = list(counting)
-        elif not _repeats(text, members, bool(counting), len(pages)):
+        elif not short and not _repeats(text, members, bool(counting), len(pages)):
             continue
         for member in chosen:
             if not member.in_margin and member not in counting:
@@ -102,8 +109,16 @@ def _candidates(index: int, words: Words, lines: list[Line], height: float) -> l
                 continue
             place = 0 if numbered else round(top / 6)
             edges = _edge_numbers(text) if outside and i == ranked[0] else ()
-            found.append(_Candidate(index, i, (key, at_top, place), tuple(_NUMBER.findall(text)), outside, edges))
+            numbers, gap = tuple(_NUMBER.findall(text)), _has_gap(words, lines[i])
+            found.append(_Candidate(index, i, (key, at_top, place), numbers, outside, edges, gap))
     return found
+
+
+def _has_gap(words: Words, line: Line) -> bool:
+    if line.turn % 2:
+        return False
+    boxes = words.boxes[line.words]
+    return bool((np.abs(boxes[1:, 0] - boxes[:-1, 2]) > 3 * line.height).any())
 
 
 def _edge_numbers(text: str) -> tuple[str, ...]:
@@ -151,6 +166,28 @@ def _repeats(text: str, members: list[_Candidate], counting: bool, pages: int) -
     ordered = sorted(on_pages)
     close = sum(1 for a, b in itertools.pairwise(ordered) if b - a <= 2)
     return len(on_pages) >= max(3, 0.3 * pages) or (close >= 3 and close >= 0.6 * (len(on_pages) - 1))
+
+
+def _same_throughout(text: str, members: list[_Candidate], pages: int) -> bool:
+    """Whether the same words, and the same numbers if any, stand in the margin of each page, once.
+
+    The heads of a table that goes on from page to page do, too: what has gaps is no evidence.
+    """
+    same = len({member.numbers for member in members}) == 1 and not any(member.gap for member in members)
+    same = same and any(map(str.isalpha, text))
+    return same and len(members) == pages == len({member.page for member in members if member.in_margin})
+
+
+def _counting_throughout(members: list[_Candidate], pages: int) -> dict[_Candidate, str]:
+    """`_counting` of few pages: each has the line once, in its margin, with nothing but "page" and "of" beside it."""
+    everywhere = {member.page for member in members if member.in_margin} == set(range(pages))
+    if not everywhere or len(members) != pages or not _PAGE_OF.match(members[0].key[0]):
+        return {}
+    for place in range(min(len(member.numbers) for member in members)):
+        offsets = {_value(member.numbers[place]) - member.page for member in members}
+        if len(offsets) == 1:
+            return {member: member.numbers[place] for member in members}
+    return {}
 
 
 def _counting(members: list[_Candidate]) -> dict[_Candidate, str]:

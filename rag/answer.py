@@ -10,6 +10,7 @@ empty workspace and a model that is out of reach all end in an answer that says 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import time
@@ -20,18 +21,24 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import ModelError
 from core.settings import AnswerSettings, LocatorSettings
 from ingest.types import Box, Page
+from rag.abbreviations import spelt_out
 from rag.answer_cache import AnswerCache, as_given
 from rag.asked_for import asked_for
 from rag.calibration import Calibration, calibration
 from rag.citations import CitationWriter, is_refusal
-from rag.extractive import answer_lines, choose_spans, refusal_lines
+from rag.editions import edition_asked_for, together
+from rag.extractive import answer_lines, choose_spans, refusal_lines, spoken_line
 from rag.locator import whole_sentences
+from rag.page_tables import Table, tables_of
 from rag.prompts import SYSTEM, build_prompt
+from rag.recent import Recent
 from rag.sentence_edges import mended
 from rag.support import support_features
+from rag.table_spans import in_rows
 from rag.two_readings import blend, needs_both
 from rag.types import Answer, AnswerEvent, Citation, Hit, Locator, Retriever, Span, TextGenerator
 from rag.unanswered import unanswered
+from rag.yes_no import neither_likely
 
 if TYPE_CHECKING:
     from ingest.embedders import Embedder
@@ -59,7 +66,8 @@ class _Draft:
 
     question: str
     started: float
-    searched: str = ""  # the question as it was searched for
+    asked: str = ""  # the question as the passages are asked it (rag/editions.py)
+    searched: str = ""  # the same in the words of documents, where these are others
     hits: list[Hit] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     confidence: float = 0.0
@@ -120,15 +128,29 @@ class AnswerEngine:
         self.locator_settings = locator_settings or LocatorSettings()
         self.weights = weights or calibration()
         self.cache = cache
+        self._searches_documents = "documents" in inspect.signature(retriever.search).parameters
+        self._tables_of: Recent[tuple[str, list[Table]]] = Recent(256)
         self.on_answer: Callable[[Answer], None] | None = None  # told every finished answer: who counts them
 
     def search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float]]:
         """Coarse and fine retrieval: hits whose spans carry boxes, and timings_ms (embed, coarse, fine, total)."""
+        hits, timings, _ = self._search(question, top_k)
+        return hits, timings
+
+    def _search(self, question: str, top_k: int = 10) -> tuple[list[Hit], dict[str, float], str]:
+        """`search`, and the question as the hits were asked it."""
         started = time.perf_counter()
         query = _searchable(question)
         if not query or not self.workspace.chunk_count():
-            return [], {"embed": 0.0, "coarse": 0.0, "fine": 0.0, "total": _ms(started)}
-        hits = self.retriever.search(query, max(top_k, self.locator_settings.top_windows))
+            return [], {"embed": 0.0, "coarse": 0.0, "fine": 0.0, "total": _ms(started)}, question
+        count = max(top_k, self.locator_settings.top_windows)
+        hits = self.retriever.search(query, count)
+        if (edition := edition_asked_for(query, hits)) is not None:
+            query, hits, question = edition.question, edition.hits, edition.question
+            if self._searches_documents:  # the year found the edition; in it, other words count
+                inside = self.retriever.search(query, count, documents=sorted(edition.documents))  # type: ignore[call-arg]
+                beside = [hit for hit in hits if hit.chunk.document_id not in edition.documents]
+                hits = together(inside, beside, count)
         coarse = _ms(started)
         parts = getattr(self.retriever, "timings_ms", {})
         fine_started = time.perf_counter()
@@ -139,7 +161,7 @@ class AnswerEngine:
             "fine": _ms(fine_started),
             "total": _ms(started),
         }
-        return hits, timings
+        return hits, timings, question
 
     def answer(self, question: str, *, history: Sequence[tuple[str, str]] = ()) -> Answer:
         """The finished answer. `history`: earlier (role, text) turns, read by chat models only."""
@@ -167,8 +189,8 @@ class AnswerEngine:
         draft = _Draft(question, time.perf_counter())
         blocked = EMPTY_QUESTION if not question.strip() else NO_DOCUMENTS if not self.workspace.chunk_count() else ""
         if not blocked:
-            hits, draft.timings_ms = self.search(question)
-            draft.hits, draft.searched = self._quotable(hits), question
+            hits, draft.timings_ms, draft.asked = self._search(question)
+            draft.hits, draft.searched = self._quotable(draft.asked, hits), draft.asked
             self._ask_otherwise(draft)
             blocked = "" if draft.hits else NO_MATCH
         if blocked:
@@ -194,11 +216,11 @@ class AnswerEngine:
 
     def _ask_otherwise(self, draft: _Draft) -> None:
         """Documents write some things otherwise than people ask for them: the better evidence of both stands."""
-        asked = asked_for(draft.question)
+        asked = asked_for(draft.asked)
         if not asked.otherwise or asked.written is None:
             return
         found, timings = self.search(asked.otherwise)
-        hits = self._quotable(found)
+        hits = self._quotable(asked.otherwise, found)
         leading = max((hit for hit in hits if hit.spans), key=lambda hit: hit.spans[0].score, default=None)
         if leading is not None and asked.written.search(leading.chunk.text):
             before = max((hit.spans[0].score for hit in draft.hits if hit.spans), default=0.0)
@@ -211,7 +233,7 @@ class AnswerEngine:
         """What the question names and neither the pages quoted nor the passages read mention."""
         pages = [f"{span.document}\n{self._page_text(span)}" for span in spans]
         windows = [f"{hit.chunk.context}\n{hit.chunk.text}" for hit in draft.hits]
-        return asked_for(draft.question).unmentioned(pages, windows) if spans else ""
+        return asked_for(draft.asked).unmentioned(pages, windows) if spans else ""
 
     def _look_again(self, draft: _Draft) -> None:
         """Before refusing, ask for whole sentences: "What did she say about prices?" has no few words for an answer.
@@ -222,8 +244,8 @@ class AnswerEngine:
         if sentences is None:
             return
         started = time.perf_counter()
-        hits = [self.boxed(hit) for hit in sentences.locate(_searchable(draft.question), draft.hits)]
-        confidence, threshold = self._confidence(draft.question, hits, sentences)
+        hits = self._by_rows(draft.asked, sentences.locate(_searchable(draft.asked), draft.hits))
+        confidence, threshold = self._confidence(draft.asked, hits, sentences)
         if confidence > draft.confidence or not any(hit.spans for hit in draft.hits):
             draft.hits, draft.confidence, draft.threshold = hits, confidence, threshold
         draft.timings_ms["fine"] += _ms(started)
@@ -231,11 +253,11 @@ class AnswerEngine:
     def _read_twice(self, draft: _Draft) -> None:
         """What a sentence answers rather than a few words: the locator of sentences has its say (two_readings.py)."""
         sentences: Locator | None = getattr(self.locator, "sentences", None)
-        if sentences is None or not needs_both(draft.question):
+        if sentences is None or not needs_both(draft.asked):
             return
         started = time.perf_counter()
         located = sentences.locate(_searchable(draft.searched), draft.hits)
-        draft.hits = [self.boxed(hit) for hit in blend(draft.hits, located)]
+        draft.hits = self._by_rows(draft.asked, blend(draft.hits, located))
         draft.timings_ms["fine"] += _ms(started)
 
     @property
@@ -244,17 +266,19 @@ class AnswerEngine:
 
     def _quote(self, draft: _Draft, *, notice: str = "") -> Iterator[AnswerEvent]:
         """The extractive answer, or the refusal with the nearest passages."""
-        spans = choose_spans(draft.question, draft.hits, self.settings.max_sentences)
+        spans = choose_spans(draft.asked, draft.hits, self.settings.max_sentences, told=self._told)
         unmentioned = self._unmentioned(draft, spans)
-        no_answer = unanswered(draft.searched, draft.hits)
+        no_answer = 0.0 if spans and spans[0].row else unanswered(draft.searched, draft.hits)
         if silent := no_answer > getattr(self.locator, "refuse_above", 1.0):
             draft.confidence = min(draft.confidence, 1 - no_answer)
+        elif neither_likely(draft.searched, draft.hits):
+            silent, draft.confidence = True, min(draft.confidence, draft.threshold)
         refused = draft.confidence < draft.threshold or not spans or bool(unmentioned) or silent
         lines: Sequence[tuple[str, Citation | None]]
         lines = (
             refusal_lines(draft.hits, unmentioned=unmentioned)
             if refused
-            else answer_lines(draft.question, spans, self._page_text)
+            else answer_lines(draft.asked, spans, self._page_text, lambda span: self._tables(span.document, span.page))
         )
         offset = len(draft.citations)
         for text, citation in lines:
@@ -291,17 +315,38 @@ class AnswerEngine:
         refused = is_refusal(draft.text) and not any(citation.verified for citation in draft.citations)
         yield draft.finish(generator.name, refused=refused)
 
+    def _told(self, span: Span) -> str:
+        """A span in words."""
+        return spoken_line(span, self._page_text(span), tables=self._tables(span.document, span.page))
+
     def _page_text(self, span: Span) -> str:
         return self.workspace.page(span.document, span.page).text
 
-    def _quotable(self, hits: Sequence[Hit]) -> list[Hit]:
-        """Locators that find exact words name their sentences, too: an answer quotes these."""
+    def _quotable(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Locators that find exact words name their sentences, too: an answer quotes these, and whole rows."""
 
         def page_text(document: str, page: int) -> str:
             return self.workspace.page(document, page).text
 
-        wide = whole_sentences(mended(hits, page_text), page_text)
-        return [self.boxed(hit) for hit in wide]
+        return self._by_rows(question, mended(spelt_out(question, hits), page_text))
+
+    def _by_rows(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits whose spans are whole sentences, and whole rows in tables (rag/table_spans.py)."""
+
+        def page_text(document: str, page: int) -> str:
+            return self.workspace.page(document, page).text
+
+        found = [_with_text(hit, page_text) for hit in in_rows(question, hits, self._tables)]
+        return [self.boxed(hit) for hit in whole_sentences(found, page_text)]
+
+    def _tables(self, document: str, page: int) -> Sequence[Table]:
+        """The tables of a page, looked for once while its text stays the same."""
+        found, key = self.workspace.page(document, page), f"{document}:{page}"
+        kept = self._tables_of.get(key)
+        if kept is None or kept[0] != found.text:
+            kept = (found.text, tables_of(found))
+            self._tables_of.put(key, kept)
+        return kept[1]
 
     def boxed(self, hit: Hit) -> Hit:
         """Spans of locators that set no boxes get theirs from the workspace."""
@@ -314,6 +359,17 @@ class AnswerEngine:
             for span in hit.spans
         )  # fmt: skip
         return replace(hit, spans=tuple(spans))
+
+
+def _with_text(hit: Hit, page_text: Callable[[str, int], str]) -> Hit:
+    """Spans that were moved to other places have their text from there."""
+    if all(span.text for span in hit.spans):
+        return hit
+    spans = (
+        span if span.text else replace(span, text=page_text(span.document, span.page)[span.start : span.end])
+        for span in hit.spans
+    )
+    return replace(hit, spans=tuple(spans))
 
 
 def _searchable(question: str) -> str:

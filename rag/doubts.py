@@ -15,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from rag.contents import LEADERS
-from rag.number_agreement import conflicts
+from rag.number_agreement import conflicts, other_units
 from rag.table_rows import other_rows
 
 CONFLICT = 1.75  # another year, another numbered thing
+OTHER_UNIT = 1.5  # hours where days are asked for
 CROSSING = 0.75  # runs over the end of a paragraph
 OTHER_ROW = 4.0  # another row than that whose label the question spells out
 NO_STATEMENT = 6.0  # a heading, the names of columns, parts of two rows, a line of contents: these answer nothing
@@ -39,6 +40,7 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
     """(n,) log-odds >= 0 against the sentence or row at characters [start, end) `places[i]` of passage `texts[i]`."""
     sentences = [text[start:end] for text, (start, end) in zip(texts, places, strict=True)]
     against = CONFLICT * np.array(conflicts(question, sentences), float)
+    against += OTHER_UNIT * np.array(other_units(question, sentences), float)
     against += OTHER_ROW * np.array(other_rows(question, sentences), float)
     for i, (text, (start, end)) in enumerate(zip(texts, places, strict=True)):
         sentence = sentences[i].strip()

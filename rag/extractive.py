@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 
 from rag.doubts import is_heading
 from rag.line_items import SHOWN, line_item
+from rag.number_agreement import conflicts
+from rag.page_tables import Table, row_at
 from rag.query import understand
 from rag.question_type import expected, holds, wants_several_sentences
 from rag.quotable import quotable_spans
-from rag.table_rows import describe_row
+from rag.table_rows import describe_row, unit_of
 from rag.types import Citation, Hit, Span
 
 NOTHING_FOUND = "I could not find an answer to this in the documents."
@@ -33,8 +35,12 @@ _CLOSED_KINDS = ("date", "number", "person", "place")
 _SAME = 0.7  # word overlap from which two sentences say the same
 
 
-def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list[Span]:
+def choose_spans(
+    question: str, hits: Sequence[Hit], max_sentences: int, *, told: Callable[[Span], str] = lambda span: span.text
+) -> list[Span]:
     """The spans to quote, in reading order: documents by their best span, then pages, then places.
+
+    `told`: a span in words, with what heads a row's cells.
 
     A metric is answered by the rows it is computed from, one for each line item, all of one document.
     """
@@ -65,6 +71,8 @@ def choose_spans(question: str, hits: Sequence[Hit], max_sentences: int) -> list
             wanted = wanted and (kind not in _CLOSED_KINDS or holds(kind, span.text, question))
             # Beside a whole sentence, a line of a table or a heading ("hard 3 or 4 6 weeks") only confuses.
             wanted = wanted and (_whole(span) or not _whole(chosen[0]))
+        # Beside what speaks of the year asked for, figures of other years are no answer.
+        wanted = wanted and not (span.row and conflicts(question, [told(chosen[0]), told(span)])[1])
         if wanted and all(_different(span, other) for other in chosen):
             chosen.append(span)
             items.add(item)
@@ -98,8 +106,15 @@ def years_asked(question: str) -> frozenset[str]:
     return frozenset() if _MOVES.search(question) else frozenset(_YEAR.findall(question))
 
 
-def spoken_line(span: Span, page_text: str, *, years: Collection[str] = ()) -> str:
-    """A span as a sentence of an answer; of a table row, only the cells of these `years` where it has them."""
+def spoken_line(span: Span, page_text: str, *, years: Collection[str] = (), tables: Sequence[Table] = ()) -> str:
+    """A span as a sentence of an answer; of a table row, only the cells of these `years` where it has them.
+
+    `tables`: of its page; without them, what heads a row's cells is read from the lines above.
+    """
+    if (place := row_at(tables, span.start, span.end)) is not None and place[0].is_headed(place[1]):
+        table, row = place
+        unit = unit_of(page_text, span.start) if table.shows_amounts(row) else ""
+        return table.told(row, years=years, unit=unit) + "."
     kinds = [quotable.kind for quotable in quotable_spans(span.text)]
     if kinds == ["row"]:
         return describe_row(page_text, span.start, span.end, years=years) + "."
@@ -114,11 +129,16 @@ def cite(n: int, span: Span) -> Citation:
     )
 
 
-def answer_lines(question: str, spans: Sequence[Span], page_text: Callable[[Span], str]) -> list[tuple[str, Citation]]:
+def answer_lines(
+    question: str,
+    spans: Sequence[Span],
+    page_text: Callable[[Span], str],
+    tables: Callable[[Span], Sequence[Table]] = lambda span: (),
+) -> list[tuple[str, Citation]]:
     """(sentence ending in its marker, citation) for each span, numbered from 1."""
     years = years_asked(question)
     return [
-        (f"{spoken_line(span, page_text(span), years=years)} [{n}]", cite(n, span))
+        (f"{spoken_line(span, page_text(span), years=years, tables=tables(span))} [{n}]", cite(n, span))
         for n, span in enumerate(spans, start=1)
     ]
 

@@ -65,6 +65,22 @@ _NO_NAMES = frozenset(
     ]
 )
 
+_UNITS = {
+    name: names.split()[0]
+    for names in (
+        "second sec", "minute min", "hour hr", "day", "week", "month", "year", "pound gbp", "dollar usd", "euro eur",
+        "percent", "metre meter m", "kilometre kilometer km", "mile", "gram g", "kilogram kg", "litre liter l",
+    )
+    for name in names.split()
+}  # fmt: skip
+_WORDS = "|".join(sorted((re.escape(name) for name in _UNITS if name.isalpha()), key=len, reverse=True))
+_HOW_MANY = re.compile(rf"\b(?:how many|what number of) (?:\w+ )?({_WORDS})s?\b", re.IGNORECASE)
+_MEASURED = re.compile(
+    rf"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fourteen|fifteen|twenty|thirty|forty|"
+    rf"fifty|sixty|ninety|hundred))[- ]?(?:\w+ )?({_WORDS})s?\b",
+    re.IGNORECASE,
+)
+
 
 def conflicts(question: str, sentences: Sequence[str]) -> list[bool]:
     """For each sentence: does it speak of another year, or of another one of what the question numbers?
@@ -79,6 +95,24 @@ def conflicts(question: str, sentences: Sequence[str]) -> list[bool]:
     if not any(agrees):
         return [False] * len(sentences)
     return [any(kind in named and not asked[kind] & named[kind] for kind in asked) for named in found]
+
+
+def other_units(question: str, sentences: Sequence[str]) -> list[bool]:
+    """For each sentence: does it measure in other units than the question asks for, and not in these?
+
+    All False unless one of them measures in what is asked for: where none does, "two weeks" may answer "how many days".
+
+    >>> other_units("How many days do I have?", ["Report theft within 24 hours.", "Tell us within 30 days.", "Soon."])
+    [True, False, False]
+    """
+    asked = _HOW_MANY.search(question)
+    unit = _UNITS.get(asked.group(1).lower().rstrip("s")) if asked else None
+    if unit is None:
+        return [False] * len(sentences)
+    measured = [{_UNITS[word.lower().rstrip("s")] for word in _MEASURED.findall(sentence)} for sentence in sentences]
+    if not any(unit in units for units in measured):
+        return [False] * len(sentences)
+    return [bool(units) and unit not in units for units in measured]
 
 
 def _named(text: str) -> dict[str, set[str]]:

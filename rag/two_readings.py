@@ -21,6 +21,9 @@ WEIGHT = 0.7  # of either reading's log-odds
 NOT_READ, NOT_LOCATED = 0.01, 0.01  # probability of a sentence that one of them did not propose
 BASE = 1.0  # log-odds added: two readings that share their evidence are both too modest
 _OPEN_KINDS = ("manner", "reason", "definition")
+_PROCEEDS = re.compile(
+    r"\bwhat (?:should|must|can|could|do|does|to|happens?|will)\b(?=.*\b(?:do|happen|if|when)\b)", re.I
+)
 _COMPARES = re.compile(r"\b(?:differences?|differ|compare[ds]?|distinguish\w*|advantages?|disadvantages?)\b", re.I)
 
 
@@ -30,7 +33,8 @@ def needs_both(question: str) -> bool:
     >>> [needs_both(q) for q in ("How do I invert a matrix?", "How many rows are there?", "What does FHS mean?")]
     [True, False, True]
     """
-    return expected(question) in _OPEN_KINDS or bool(_COMPARES.search(question))
+    open_kind = expected(question) in _OPEN_KINDS
+    return open_kind or bool(_COMPARES.search(question)) or bool(_PROCEEDS.search(question))
 
 
 def blend(read: Sequence[Hit], located: Sequence[Hit]) -> list[Hit]:

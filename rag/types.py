@@ -25,6 +25,7 @@ class Span:
     sentence: tuple[int, int] | None = (
         None  # [start, end) in the page's text of the sentence around it, if it is part of one
     )
+    row: bool = False  # a whole row of a table (rag/page_tables.py)
 
 
 @dataclass(frozen=True)

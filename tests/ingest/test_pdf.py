@@ -189,9 +189,22 @@ def test_the_dots_of_a_table_of_contents_take_no_room_and_its_entries_keep_their
     assert end - begin > 5 * (right - left)
 
 
-def test_nothing_is_dropped_from_a_short_document(tmp_path: Path) -> None:
+def test_what_stands_on_each_page_of_a_short_document_is_dropped(tmp_path: Path) -> None:
     document = read(make_pdf(tmp_path / "short.pdf", [lease_page(n) for n in (1, 2, 3)]))
-    assert all("Mill House" in page.text and f"Page {page.number} of" in page.text for page in document.pages)
+    assert not any("Mill House" in page.text or f"Page {page.number} of" in page.text for page in document.pages)
+    assert all(f"marker{page.number}" in page.text for page in document.pages)
+
+
+def test_the_heads_of_a_table_that_goes_on_over_two_pages_are_no_running_header(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 10)
+        for row in range(40):
+            cells = ("Tool", "Price") if not row else (f"Chisel {row}", f"{row}.50")
+            canvas.drawString(72, 780 - 16 * row, cells[0])
+            canvas.drawString(300, 780 - 16 * row, cells[1])
+
+    document = read(make_pdf(tmp_path / "prices.pdf", [draw, draw]))
+    assert all(page.text.startswith("Tool Price\n") for page in document.pages)
 
 
 def test_first_lines_that_differ_or_hold_figures_are_no_headers(tmp_path: Path) -> None:
