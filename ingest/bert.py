@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from ingest.packed_linear import PackedLinear, packs
 
 PAD_TO = 16  # tokens: oneDNN keeps what it compiled for every shape met (2 MiB each), so few shapes are used
-BRIEF = 48  # tokens up to which a text that comes alone, as questions do, is padded to BRIEF_PAD_TO only: 4.0 -> 2.5 ms
-BRIEF_PAD_TO = 8  # of 32 kernels kept (core.runtime.bound_kernels), lengths as they come would evict one another's
+BRIEF = 48  # tokens up to which a text that comes alone, as questions do, has a way of its own: 4.0 -> 2.5 ms
+BRIEF_PAD_TO = 8  # packed: of 32 kernels kept (core.runtime.bound_kernels), all lengths would evict one another's
 PLAIN_FROM = 64  # tokens; the fused kernel is quicker for a batch of shorter ones
 
 
@@ -119,7 +119,14 @@ class PackedBertLayer:
         self.up, self.down = PackedLinear(layer.up), PackedLinear(layer.down)
 
     def __call__(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        x = _normed(self.out.plus(attended(self.qkv(x), self.heads, keep), x), self.out_norm)
+        return self._after(attended(self.qkv(x), self.heads, keep), x)
+
+    def brief(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """The same for one short text, x (T, dim); `hidden` as in `_briefly`."""
+        return self._after(_briefly(self.qkv(x), self.heads, hidden), x)
+
+    def _after(self, attention: Tensor, x: Tensor) -> Tensor:
+        x = _normed(self.out.plus(attention, x), self.out_norm)
         return _normed(self.down.plus(self.up(x, "gelu"), x), self.down_norm)
 
 
@@ -128,11 +135,8 @@ def attended(qkv: Tensor, heads: int, keep: Tensor | None) -> Tensor:
     batch, length, width = qkv.shape
     q, k, v = qkv.view(batch, length, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)  # each (B, H, T, d)
     mixed = None
-    if qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16:
-        if length >= PLAIN_FROM:
-            mixed = _plainly(q, k, v, keep)
-        elif batch == 1 and length <= BRIEF:
-            return _briefly(qkv[0], heads, keep)[None]
+    if length >= PLAIN_FROM and qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16:
+        mixed = _plainly(q, k, v, keep)
     if mixed is None:
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if keep is None else keep[:, None, None])
     return mixed.transpose(1, 2).reshape(batch, length, width // 3)
@@ -154,14 +158,14 @@ def _plainly(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None) -> Tensor | N
     return mixed[..., :-1] / total if smallest > 0 and largest < float("inf") else None
 
 
-def _briefly(qkv: Tensor, heads: int, keep: Tensor | None) -> Tensor:
+def _briefly(qkv: Tensor, heads: int, hidden: Tensor) -> Tensor:
     """Attention of one short text, (T, 3 * dim) -> (T, dim), in float32: half the time of the fused kernel.
 
+    `hidden` (T,) float32 is added to the scores of each key: far below zero for padding.
     (16 tokens: 27 instead of 50 us; what oneDNN does with such small products in bfloat16 is mostly preparation.)
     """
     length, width = qkv.shape
     q, k, v = qkv.float().view(length, 3, heads, width // 3 // heads).permute(1, 2, 0, 3)  # each (H, T, d)
-    hidden = q.new_zeros(1) if keep is None else torch.where(keep[0], 0.0, -1e4)
     scores = torch.baddbmm(hidden, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
     return torch.bmm(scores.softmax(-1), v).transpose(0, 1).reshape(length, width // 3).to(qkv.dtype)
 
@@ -176,6 +180,7 @@ class BertEncoder(nn.Module):
         self.config = config
         self.embeddings = BertEmbeddings(config)
         self.layers: Any = nn.ModuleList(BertLayer(config) for _ in range(config.layers))
+        self._brief_places: Tensor | None = None  # (BRIEF, dim) once packed: what places add to the words of one text
 
     def pack(self) -> None:
         """Give the layers the form that this machine computes fastest in, if there is one; the plain one is let go."""
@@ -183,6 +188,8 @@ class BertEncoder(nn.Module):
             packed = [PackedBertLayer(layer) for layer in self.layers]
             del self.layers  # a module's attribute, which takes nothing but modules
             self.layers = packed
+            table = self.embeddings
+            self._brief_places = (table.position_embeddings.weight + table.token_type_embeddings.weight[0])[:BRIEF]
 
     @classmethod
     def load(cls, folder: Path, config: BertConfig, *, device: torch.device, dtype: torch.dtype) -> BertEncoder:
@@ -201,10 +208,12 @@ class BertEncoder(nn.Module):
 
     def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Token ids of texts, special tokens included -> (n, dim) float32 unit vectors on the model's device."""
-        if len(ids) == 1 and len(ids[0]) <= BRIEF:
-            return self._brief(ids[0])
+        if self._brief_places is not None and len(ids) == 1 and len(ids[0]) <= BRIEF:
+            return self._brief(ids[0], self._brief_places)
         lengths = torch.tensor([len(text) for text in ids])
-        width = min(-(-int(lengths.max()) // PAD_TO) * PAD_TO, self.config.positions)
+        longest = int(lengths.max())
+        step = 1 if len(ids) == 1 and longest <= BRIEF else PAD_TO
+        width = min(-(-longest // step) * step, self.config.positions)
         padded = torch.tensor([[*text, *[0] * (width - len(text))] for text in ids])
         device = self.embeddings.word_embeddings.weight.device
         keep = None if int(lengths.min()) == width else (torch.arange(width) < lengths[:, None]).to(device)
@@ -216,16 +225,19 @@ class BertEncoder(nn.Module):
         mean = (x.float() * keep[..., None]).sum(dim=1) / lengths[:, None].to(device)
         return F.normalize(mean, dim=1)
 
-    def _brief(self, ids: Sequence[int]) -> Tensor:
-        """The same of one text of at most BRIEF tokens, (1, dim), without what only a batch needs."""
+    def _brief(self, ids: Sequence[int], places: Tensor) -> Tensor:
+        """The same of one text of at most BRIEF tokens, (1, dim), without all that only a batch needs."""
         length = len(ids)
-        width = min(-(-length // BRIEF_PAD_TO) * BRIEF_PAD_TO, self.config.positions)
-        device = self.embeddings.word_embeddings.weight.device
-        keep = None if length == width else (torch.arange(width, device=device) < length)[None]
-        x = self.embeddings(torch.tensor([[*ids, *[0] * (width - length)]], device=device))
+        width = min(-(-length // BRIEF_PAD_TO) * BRIEF_PAD_TO, len(places))
+        norm = self.embeddings.LayerNorm
+        words = F.embedding(torch.tensor([*ids, *[0] * (width - length)]), self.embeddings.word_embeddings.weight)
+        x = _normed(words.add_(places[:width]), norm)
+        hidden = torch.zeros(width)
+        hidden[length:] = -1e4
         for layer in self.layers:
-            x = layer(x, keep)
-        return F.normalize(x[:, :length].float().mean(dim=1), dim=1)
+            x = layer.brief(x, hidden)
+        mean = x[:length].float().mean(dim=0)
+        return (mean / mean.norm())[None]
 
 
 def _our_names(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:

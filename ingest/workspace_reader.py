@@ -192,23 +192,23 @@ class WorkspaceReader(WorkspaceConnection):
             return int(count)
 
     def _chunk(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Chunk:
-        whole = self._texts.get(connection, row["document_row"], row["page"])
-        text = whole[row["start"] : row["end"]]
-        place = (row["ordinal"], row["page"], row["start"], row["end"], row["context"])
-        if row["crc"] is not None and row["crc"] != chunk_crc(*place, text):
+        # CHUNK_COLUMNS, all at once: a column by its name is looked for among all names.
+        ordinal, page, start, end, context, crc, document_row, document_id, document = row[1:10]
+        text = self._texts.get(connection, document_row, page)[start:end]
+        if crc is not None and crc != chunk_crc(ordinal, page, start, end, context, text):
             raise StoreError(
-                f"a passage on page {row['page']} of {row['document']} has changed on disk since it was stored",
+                f"a passage on page {page} of {document} has changed on disk since it was stored",
                 remedy=schema.damage_remedy(self.database),
             )
         return Chunk(
-            chunk_id=f"{row['document_id']}:{row['ordinal']}",
-            document_id=row["document_id"],
-            document=row["document"],
-            page=row["page"],
-            start=row["start"],
-            end=row["end"],
+            chunk_id=f"{document_id}:{ordinal}",
+            document_id=document_id,
+            document=document,
+            page=page,
+            start=start,
+            end=end,
             text=text,
-            context=row["context"],
+            context=context,
         )
 
     # -- lexical search ------------------------------------------------------------------------------------------

@@ -75,6 +75,8 @@ def read_period(text: str) -> tuple[Period, str]:
     ]
     quarters += [2 * (_ORDINAL.get((m.group(2) or "").lower()) or int(m.group(1))) for m in _HALF.finditer(text)]
     forms = [_FORMS[int((m.lastgroup or "f0")[1:])][0] for m in _FORM.finditer(text)]
+    if not (years or quarters or forms):  # nothing to take out
+        return Period(), text
     rest = text
     for pattern in (_FORM, _YEAR, _SHORT_YEAR, _QUARTER, _HALF):
         rest = pattern.sub(" ", rest)

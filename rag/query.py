@@ -79,6 +79,15 @@ _CONDITION = re.compile(r"\bif [^.?]{0,160}\b(?:state|explain)\b[^.?]*")
 _AMOUNT_OF = re.compile(r"\btotal (?:amount|value|sum|level) of (?:(?:its|their|the|all) )?")
 
 
+# Periods or money: a metric is one in a sentence that speaks of them; "inventory" alone is not accounting.
+_ACCOUNTS_CONTEXT = re.compile(
+    r"\bfy ?'?\d{2,4}\b|\bfiscal\b|\bq[1-4]\b|\b(?:19|20)\d\d\b|\byear[- ](?:over|on|end)"
+    r"|\bquarter|\bratio\b|\bmargin\b|\busd\b|\$"
+    r"|\bmillions?\b|\bbillions?\b|\b10-?[kq]\b|\bannual report\b|\bturnover\b|\bbalance sheet|\bebitda?\b|\bcapex\b",
+    re.I,
+)
+
+
 def strip_instructions(question: str) -> str:
     """The question without sentences, lead-ins and brackets that only say how to answer it."""
     announced = list(_ANNOUNCED.finditer(question))
@@ -101,6 +110,8 @@ def understand(question: str) -> Query:
     core = strip_instructions(question)
     lowered = " ".join(question.lower().replace("’", "'").split())
     named = {statement.key for statement, asked_as in _STATEMENTS if asked_as.search(lowered)}
+    if not named and not _ACCOUNTS_CONTEXT.search(lowered):  # whatever metrics it seems to name
+        return Query(question, core)
     needs: dict[str, list[str]] = {}
     # Metrics are read from the question without its statements' names: "cash flow statement" is not a cash flow.
     bare = lowered
@@ -112,7 +123,7 @@ def understand(question: str) -> Query:
         if asked_as.search(bare):
             for key, lines in metric.needs:
                 needs.setdefault(key, []).extend(lines)
-    if not _speaks_of_accounts(lowered, named, needs):
+    if not named and not needs:
         return Query(question, core)
     facets = []
     for statement in STATEMENTS:
@@ -123,16 +134,3 @@ def understand(question: str) -> Query:
         lines = tuple(dict.fromkeys(needs.get(statement.key, ()))) or statement.lines
         facets.append(Facet(statement, lines, statement.key in named))
     return Query(question, core, tuple(facets), metric=True)
-
-
-_ACCOUNTS_CONTEXT = re.compile(
-    r"\bfy ?'?\d{2,4}\b|\bfiscal\b|\bq[1-4]\b|\b(?:19|20)\d\d\b|\byear[- ](?:over|on|end)"
-    r"|\bquarter|\bratio\b|\bmargin\b|\busd\b|\$"
-    r"|\bmillions?\b|\bbillions?\b|\b10-?[kq]\b|\bannual report\b|\bturnover\b|\bbalance sheet|\bebitda?\b|\bcapex\b",
-    re.I,
-)
-
-
-def _speaks_of_accounts(lowered: str, named: set[str], needs: dict[str, list[str]]) -> bool:
-    """A statement by name, or a metric in a sentence about periods or money: "inventory" alone is not accounting."""
-    return bool(named) or (bool(needs) and bool(_ACCOUNTS_CONTEXT.search(lowered)))

@@ -108,12 +108,12 @@ class HybridRetriever(Retriever):
         if not question.strip() or top_k < 1:
             return []
         for _ in range(3):
-            version = self.workspace.version
+            index = self._keeper.current()
             try:
-                hits = self._search(question, top_k, documents)
+                hits = self._search(index, question, top_k, documents)
                 break
             except NotFoundError as error:  # a document was removed between reading the index and reading its text
-                if self.workspace.version == version:  # nothing was: the database contradicts itself
+                if self.workspace.version == index.version:  # nothing was: the database contradicts itself
                     raise StoreError(
                         f"{self.workspace.database} is damaged ({error.message})",
                         remedy=damage_remedy(self.workspace.database),
@@ -125,10 +125,8 @@ class HybridRetriever(Retriever):
         timings["coarse"], timings["total"] = total - timings["embed"], total
         return hits
 
-    def _search(self, question: str, top_k: int, documents: Sequence[str] | None) -> list[Hit]:
-        index = self._keeper.current()
-        words = index.words
-        if not len(words):
+    def _search(self, index: CoarseIndex, question: str, top_k: int, documents: Sequence[str] | None) -> list[Hit]:
+        if not len(index.words):
             return []
         query = understand(question)
         vector = self._embed(query.core) if index.vectors is not None else None
