@@ -26,6 +26,16 @@ _NUMBERED = re.compile(
     r"\s+(?:no\.?\s*|number\s+)?(\d{1,3}(?:\.\d{1,3})*)(?![\d%])",
     re.IGNORECASE,
 )
+_PRICE = re.compile(
+    r"\b(?:what|how much) (?:do|does|did|will|would) \S.* cost\b|"
+    r"\b(?:what|how much) (?:is|are|was|were) the (?:price|cost)s? of\b|\bat what price\b",
+    re.IGNORECASE,
+)
+_MONEY = re.compile(
+    r"[$€£¥₹]|\b(?:dollars?|euros?|pounds?|(?<!per )cents?|pence|francs?|yen|kron\w+|USD|EUR|GBP|CHF|JPY)\b|\bfree\b|"
+    r"\bno (?:charge|cost|fee)\b|\bcosts? nothing\b",
+    re.IGNORECASE,
+)
 _WHO = re.compile(r"\b(?:who|whom|whose|name of)\b", re.IGNORECASE)
 # How a question names an office, how texts write it, and what it is called in full.
 _OFFICES = tuple(
@@ -58,6 +68,7 @@ class AskedFor:
     years: tuple[str, ...] = ()  # "2012", or "192" for the 1920s
     numbered: tuple[tuple[str, str], ...] = ()  # (noun, number), lower case
     office: tuple[str, re.Pattern[str]] | None = None  # its name, and how texts write it
+    price: bool = False  # what something costs
     otherwise: str = ""
     written: re.Pattern[str] | None = None  # what a passage that answers `otherwise` mentions
 
@@ -69,6 +80,8 @@ class AskedFor:
         text = "\n".join(pages)
         if self.years and not any(_mentions(year, text) for year in self.years):
             return " or ".join(year if len(year) == 4 else f"the {year}0s" for year in self.years)
+        if self.price and not _MONEY.search(text):
+            return "a price"
         everything = "\n".join([text, *windows])
         if self.office and not self.office[1].search(everything):
             return f"a {self.office[0]}"
@@ -96,7 +109,7 @@ def asked_for(question: str) -> AskedFor:
         subject = (seat["of"] or seat["whose"]).strip()
         otherwise = f"What is the address of the principal executive offices of {subject}?"
         written = _SEAT_WRITTEN
-    return AskedFor(years, numbered, office, otherwise, written)
+    return AskedFor(years, numbered, office, bool(_PRICE.search(question)), otherwise, written)
 
 
 def _mentions(year: str, text: str) -> bool:

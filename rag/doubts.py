@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rag.attributions import unattributed
 from rag.contents import LEADERS
 from rag.number_agreement import conflicts, other_units
 from rag.table_rows import other_rows
 
 CONFLICT = 1.75  # another year, another numbered thing
 OTHER_UNIT = 1.5  # hours where days are asked for
+UNATTRIBUTED = 2.5  # a sentence where another line sets a name beside the office asked for
 CROSSING = 0.75  # runs over the end of a paragraph
 OTHER_ROW = 4.0  # another row than that whose label the question spells out
 NO_STATEMENT = 6.0  # a heading, the names of columns, parts of two rows, a line of contents: these answer nothing
@@ -41,6 +43,7 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
     sentences = [text[start:end] for text, (start, end) in zip(texts, places, strict=True)]
     against = CONFLICT * np.array(conflicts(question, sentences), float)
     against += OTHER_UNIT * np.array(other_units(question, sentences), float)
+    against += UNATTRIBUTED * np.array(unattributed(question, sentences), float)
     against += OTHER_ROW * np.array(other_rows(question, sentences), float)
     for i, (text, (start, end)) in enumerate(zip(texts, places, strict=True)):
         sentence = sentences[i].strip()

@@ -71,6 +71,8 @@ def choose_spans(
             wanted = wanted and (kind not in _CLOSED_KINDS or holds(kind, span.text, question))
             # Beside a whole sentence, a line of a table or a heading ("hard 3 or 4 6 weeks") only confuses.
             wanted = wanted and (_whole(span) or not _whole(chosen[0]))
+        # The same line of another table says the same again, in other units or for other years.
+        wanted = wanted and not (span.row and any(_same_line(told(span), told(o)) for o in chosen if same_document))
         # Beside what speaks of the year asked for, figures of other years are no answer.
         wanted = wanted and not (span.row and conflicts(question, [told(chosen[0]), told(span)])[1])
         if wanted and all(_different(span, other) for other in chosen):
@@ -86,6 +88,12 @@ def _named(question: str, items: set[str]) -> bool:
 
     words = set(index_terms(question))
     return any(item and set(index_terms(item)) <= words for item in items)
+
+
+def _same_line(told: str, other: str) -> bool:
+    """Whether two rows in words have the same label: "Sales (in millions): 4" and "Sales: 4.1"."""
+    label, others = (re.sub(r" \(in \w+\)$", "", text.split(": ")[0]).lower() for text in (told, other))
+    return ": " in told and ": " in other and label == others
 
 
 def _whole(span: Span) -> bool:
