@@ -16,7 +16,7 @@ from rag.page_tables import Table, row_at
 from rag.query import understand
 from rag.question_type import expected, holds, wants_several_sentences
 from rag.quotable import quotable_spans
-from rag.table_rows import describe_row, unit_of
+from rag.table_rows import describe_row, parent_label, unit_of
 from rag.types import Citation, Hit, Span
 
 NOTHING_FOUND = "I could not find an answer to this in the documents."
@@ -92,8 +92,8 @@ def _named(question: str, items: set[str]) -> bool:
 
 def _same_line(told: str, other: str) -> bool:
     """Whether two rows in words have the same label: "Sales (in millions): 4" and "Sales: 4.1"."""
-    label, others = (re.sub(r" \(in \w+\)$", "", text.split(": ")[0]).lower() for text in (told, other))
-    return ": " in told and ": " in other and label == others
+    label, others = (re.sub(r" \(in \w+\)$", "", text.rpartition(": ")[0]).lower() for text in (told, other))
+    return bool(label) and label == others
 
 
 def _whole(span: Span) -> bool:
@@ -122,7 +122,9 @@ def spoken_line(span: Span, page_text: str, *, years: Collection[str] = (), tabl
     if (place := row_at(tables, span.start, span.end)) is not None and place[0].is_headed(place[1]):
         table, row = place
         unit = unit_of(page_text, span.start) if table.shows_amounts(row) else ""
-        return table.told(row, years=years, unit=unit) + "."
+        told = table.told(row, years=years, unit=unit)
+        group = parent_label(page_text, row.start) if "|" not in span.text and len(row.label.split()) <= 3 else ""
+        return f"{group}: {told}." if group and group != told.split(":")[0] else f"{told}."
     kinds = [quotable.kind for quotable in quotable_spans(span.text)]
     if kinds == ["row"]:
         return describe_row(page_text, span.start, span.end, years=years) + "."

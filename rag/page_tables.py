@@ -27,6 +27,7 @@ _BARS = re.compile(r"^[ \t]*\|?[^|\n]*\S[^|\n]*\|[^\n]*$")
 _RULER = re.compile(r"[ \t|:-]+$")
 _FIGURES = re.compile(r"[\d.,()%$€£¥+–—\s-]*\d[\d.,()%$€£¥+–—\s-]*$")
 _YEAR = re.compile(r"(?:FY|Q[1-4]|H[12])?\s*(?:19|20)\d\d\*?$")
+_SIGN_APART = re.compile(r"(?<=[$€£¥(]) (?=[\d(–—-])|(?<=\d) (?=[)%])|(?<=\)) (?=%)")  # "$ 4", "5 )", "5 %"
 _LONGEST_HEAD = 60  # characters
 _PARAGRAPH = 90  # characters of a lone cell: prose, no part of a table
 
@@ -206,7 +207,13 @@ def _with_signs(text: str, pieces: tuple[_Piece, ...]) -> tuple[_Piece, ...]:
     """Filings set "$" and "%" in columns of their own: they join the figure that they belong to."""
     joined: list[_Piece] = []
     before = ""
-    for piece in pieces:
+    cut = list(pieces)
+    for i, piece in enumerate(cut[:-1]):  # "54 $" before the next figure: the sign is that one's
+        if sign := re.search(r"\S\s+[$€£¥]$", text[piece.start : piece.end]):
+            after = cut[i + 1]
+            cut[i] = _Piece(piece.start, piece.start + sign.start() + 1, piece.x0, piece.x1)
+            cut[i + 1] = _Piece(piece.end - 1, after.end, after.x0, after.x1)
+    for piece in cut:
         said = text[piece.start : piece.end]
         if joined and (re.fullmatch(r"[$€£¥(]+", before) or re.fullmatch(r"[)%]+", said)):
             joined[-1] = _Piece(joined[-1].start, piece.end, joined[-1].x0, piece.x1)
@@ -239,9 +246,12 @@ def _set_table(text: str, lines: list[_Line]) -> Iterator[Table]:
         return  # a table of contents
     heads = [""] * len(columns)
     if _is_head(rows):
-        for cell in rows[0].cells:
-            heads[cell.column] = cell.text if len(cell.text) <= _LONGEST_HEAD else ""
-        body = rows[1:]
+        count = 2 if len(rows) > 2 and _goes_on_in_years(rows[1]) else 1
+        for row in rows[:count]:
+            for cell in row.cells:
+                heads[cell.column] = f"{heads[cell.column]} {cell.text}".strip()
+        heads = ["" if len(head) > _LONGEST_HEAD or head.endswith(",") else head for head in heads]
+        body = rows[count:]
     else:
         body = rows
     if sum(len(row.cells) > 1 for row in body) >= 2:
@@ -297,7 +307,7 @@ def _cells(text: str, line: _Line, columns: list[tuple[float, float]]) -> list[C
     cells: list[Cell] = []
     for piece in line.pieces:
         column = _column(piece, columns)
-        said = " ".join(text[piece.start : piece.end].split())
+        said = _SIGN_APART.sub("", " ".join(text[piece.start : piece.end].split()))
         if cells and cells[-1].column == column:
             cells[-1] = Cell(f"{cells[-1].text} {said}", column)
         else:
@@ -313,6 +323,12 @@ def _row(group: list[tuple[_Line, list[Cell]]]) -> Row:
     start = min(piece.start for line, _ in group for piece in line.pieces)
     end = max(piece.end for line, _ in group for piece in line.pieces)
     return Row(start, end, tuple(Cell(" ".join(texts), column) for column, texts in sorted(said.items())))
+
+
+def _goes_on_in_years(row: Row) -> bool:
+    """Whether a row below the heads is their second line: "December 31," above "2022"."""
+    named = [cell for cell in row.cells if cell.column]
+    return bool(named) and not row.label and all(_YEAR.match(cell.text) for cell in named)
 
 
 def _is_head(rows: list[Row]) -> bool:

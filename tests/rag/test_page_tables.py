@@ -69,6 +69,25 @@ def test_an_empty_cell_moves_no_figure_to_another_year(tmp_path: Path) -> None:
     assert table.told(table.rows[0], years=("2019",)) == "Revenue: 2 (Note), 412 (2023), 425 (2022)"
 
 
+def test_signs_set_apart_join_their_figures_and_heads_may_have_two_lines(tmp_path: Path) -> None:
+    rows = [
+        ("", "", "December 31,", "", "December 31,"),
+        ("", "", "2023", "", "2022"),
+        ("Cash", "$", "54", "$", "68"),
+        ("Debt", "", "(12)", "", "(9)"),
+        ("Share", "", "41 %", "", "39 %"),
+    ]
+    columns = (72, 200, 230, 330, 360)
+    page = drawn(tmp_path / "balance.pdf", [(15, row) for row in rows], columns=columns)
+    assert told(page) == [
+        "Cash: $54 (December 31, 2023), $68 (December 31, 2022)",
+        "Debt: (12) (December 31, 2023), (9) (December 31, 2022)",
+        "Share: 41% (December 31, 2023), 39% (December 31, 2022)",
+    ]
+    broken = drawn(tmp_path / "broken.pdf", [(15, row) for row in (rows[0], *rows[2:])], columns=columns)
+    assert told(broken)[0] == "Cash: $54, $68"  # half a date heads nothing
+
+
 def test_lines_that_stand_nearer_than_rows_go_on_in_their_cells(tmp_path: Path) -> None:
     page = drawn(tmp_path / "faults.pdf", FAULTS)
     assert told(page) == [
