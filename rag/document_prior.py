@@ -220,7 +220,7 @@ class DocumentPrior:
         # How sure: one exact name is enough, however many documents carry it (their years differ); a lone word of a
         # title page is not.
         sure = min(1.0, max(best, surest))
-        score = total  # in place: a store of 100,000 documents takes new memory for every array
+        score: np.ndarray = total  # in place: a store of 100,000 documents takes new memory for every array
         score /= best
         np.square(score, out=score)
         score *= sure
