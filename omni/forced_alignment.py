@@ -38,21 +38,26 @@ class Alignment:
     def __init__(self, ears: _Ears, pcm: bytes, words: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
         self._ears, self._pcm = ears, pcm
         self._words, self._places = words, places  # first and last frame of each
-        self._memo: dict[tuple[Any, ...], float | None] = {}
+        self._memo: dict[tuple[Any, ...], tuple[float | None, bool]] = {}
 
     def gain(self, start: int, end: int, words: Sequence[str]) -> float | None:
         """Log-likelihood of `words` in the place of words start..end-1 minus theirs, nats; None: it cannot be told."""
-        first, last = max(0, start - 1), min(len(self._words), end + 1)
-        left, right = self._words[first:start], self._words[end:last]
-        begins = max(0, self._places[first][0] - _BEFORE) if start else 0
-        ends = self._places[last - 1][1] + _AFTER if end < len(self._words) else len(self._pcm) // _FRAME
         if words and not any(self._ears.knows(word) for word in words):
             return None
-        old = self._score(begins, ends, (*left, *self._words[start:end], *right))
-        new = self._score(begins, ends, (*left, *words, *right))
-        return None if old is None or new is None else new - old
+        count = len(self._words)
+        first = max(0, start - 1)
+        begins = max(0, self._places[first][0] - _BEFORE) if start else 0
+        # the neighbour on the right must be heard to its end, too: another one helps a short one
+        for last in sorted({min(count, end + neighbours) for neighbours in (1, 2)}):
+            ends = self._places[last - 1][1] + _AFTER if end < count else len(self._pcm) // _FRAME
+            left, right = self._words[first:start], self._words[end:last]
+            old, whole = self._score(begins, ends, (*left, *self._words[start:end], *right))
+            if whole:
+                break
+        new, fits = self._score(begins, ends, (*left, *words, *right))
+        return new - old if fits and old is not None and new is not None else None
 
-    def _score(self, begins: int, ends: int, words: tuple[str, ...]) -> float | None:
+    def _score(self, begins: int, ends: int, words: tuple[str, ...]) -> tuple[float | None, bool]:
         key = (begins, ends, words)
         if key not in self._memo:
             self._memo[key] = self._ears.part(self._pcm[begins * _FRAME : ends * _FRAME], words)
@@ -85,18 +90,22 @@ class _Ears:
         if self._hear(pcm, words, full=True) is None:
             return None
         self._mean = self._decoder.get_cmn(False)  # of the whole utterance, for its parts
-        found = [(word.start_frame, word.end_frame) for word in self._decoder.seg() if word.word[0] not in "<["]
-        if len(found) != sum(self.knows(word) for word in words):
-            return None
+        found = self._found()
         places: list[tuple[int, int]] = []
         waiting = iter(found)
-        for word in words:  # one that cannot be said stands at the end of the one before it
+        for word in words:  # one that cannot be said, or that its sound has no room for, stands at the end of the last
             last = places[-1][1] if places else 0
-            places.append(next(waiting) if self.knows(word) else (last, last))
-        return places
+            places.append(next(waiting, (last, last)) if self.knows(word) else (last, last))
+        return places if found else None
 
-    def part(self, pcm: bytes, words: Sequence[str]) -> float | None:
-        return self._hear(pcm, words, full=False)
+    def part(self, pcm: bytes, words: Sequence[str]) -> tuple[float | None, bool]:
+        """Score of the words, and whether all were heard: if not, it is that of the first of them, which is higher."""
+        score = self._hear(pcm, words, full=False)
+        return score, score is not None and len(self._found()) == sum(map(self.knows, words))
+
+    def _found(self) -> list[tuple[int, int]]:
+        """First and last frame of each word that was heard."""
+        return [(word.start_frame, word.end_frame) for word in self._decoder.seg() if word.word[0] not in "<["]
 
     def _hear(self, pcm: bytes, words: Sequence[str], *, full: bool) -> float | None:
         """Score of the words, nats."""

@@ -5,7 +5,8 @@
     session = recogniser.stream(document_language(workspace))        # omni/moonshine_session.py
 
 A beam search expects the documents' words (omni/moonshine_bias.py); its readings are the transcript's hypotheses. What
-was understood is looked at once more with the passages that it finds (omni/second_look.py). English only.
+was understood is looked at once more with the passages that it finds (omni/second_look.py). What does not sound like
+talk about the documents is searched for without them; only the second look may still put their words in. English only.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from omni.language_bias import BiasedModel, read_built
 from omni.moonshine_bias import DocumentBias, general_trigram
 from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
-from omni.moonshine_terms import BELIEVED, DocumentTerms, Doubts, Repair
+from omni.moonshine_terms import BELIEVED, DocumentTerms, Repair
 from omni.moonshine_text import written
+from omni.other_readings import Readings
 from omni.second_listener import SecondListener
-from omni.second_look import LONGEST_S, Evidence, Readings, SecondLook
+from omni.second_look import LONGEST_S, Evidence, SecondLook
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
@@ -46,8 +48,11 @@ COMMANDS = frozenset(
 COMMAND = 2.0  # nats that they are likelier than other words in a conversation with one's documents
 ON_TOPIC = 0.2  # nats a word that the documents' words are worth at least where somebody talks about them: nine of ten
 # of flite's questions have more than 0.26, nine of ten sentences about something else less than 0.15.
+OTHERWISE = 0.5  # of what the documents' words would make of a line that seems to be about something else
 N_REPAIRS = 6  # lines with a term of the documents that are hypotheses
 MAX_S = 25.0  # of sound at once; the network was taught on up to 30 s
+
+Seen = tuple[str, list[Repair]]  # a line, and what may have been said in it
 
 
 @dataclass(frozen=True)
@@ -133,14 +138,15 @@ class MoonshineRecogniser:
         beams = beam_search(
             self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
         )
-        line = self.model.text(beams[0].tokens)
-        if expected is not None and beams[0].bias < ON_TOPIC * len(line.split()):
-            expected = None  # somebody talks about something else: heard as if there were no documents
-            beams = beam_search(self.model, states, token_limit(len(samples)), given=given)
         look = None
         if final and expected is not None and len(samples) <= LONGEST_S * SAMPLE_RATE:
             look = partial(self._second_look, expected.second, samples, beside())
-        return self._reading(beams, expected, short=len(samples) <= SHORT_S * SAMPLE_RATE, look=look)
+        biased: list[Beam] = []
+        if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
+            biased = beams  # somebody seems to talk about something else: heard as if there were no documents
+            beams = beam_search(self.model, states, token_limit(len(samples)), given=given)
+        short = len(samples) <= SHORT_S * SAMPLE_RATE
+        return self._reading(beams, expected, biased, short=short, look=look)
 
     def assemble(self, pieces: Sequence[tuple[float, float, Reading]], seconds: float) -> Transcript:
         """What was understood of each stretch (start and end in s) -> one transcript."""
@@ -173,37 +179,39 @@ class MoonshineRecogniser:
         self,
         beams: list[Beam],
         expected: Expectation | None,
+        biased: Sequence[Beam] = (),
         *,
         short: bool = False,
-        look: Callable[[str, Readings, Doubts], tuple[str, list[Repair]] | None] | None = None,
+        look: Callable[[str, Evidence], Seen | None] | None = None,
     ) -> Reading:
         """Beams of the same words count together: marks and capitals divide what is likely among several of them.
 
+        biased: what the documents' words would make of a line that seems to be about something else.
         look: at the line once more; without, or where it sees nothing, names of the documents are put in by what was
         written alone.
         """
-        names = expected.biased.names if expected else {}
-        groups: dict[str, list[Beam]] = {}
-        for beam in beams:
-            groups.setdefault(_bare(self.model.text(beam.tokens)), []).append(beam)
-        scores = {
-            words: float(np.logaddexp.reduce([beam.score for beam in group])) + COMMAND * (short and words in COMMANDS)
-            for words, group in groups.items()
-        }
+        groups, scores = self._grouped(beams, short=short)
         total = np.logaddexp.reduce(list(scores.values()))
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
         best = groups[ranked[0]][0]
-        line = self.model.text(best.tokens)
-        weights: dict[str, float] = {}  # of written lines: how likely they are
+        line = heard_line = self.model.text(best.tokens)
         repairs: list[Repair] = []
         if expected is not None:
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
             heard = [(self.model.text(groups[words][0].tokens), math.exp(scores[words] - total)) for words in ranked]
-            seen = look(line, heard, doubts) if look else None
-            line, repairs = seen or expected.terms.repaired(line, doubts)
-            repairs = repairs[:N_REPAIRS]
-            share = math.exp(scores[ranked[0]] - total)
-            weights = {written(repair.text, names): share * repair.probability for repair in reversed(repairs)}
+            if not biased:
+                seen = look(line, Evidence(heard, (), doubts)) if look else None
+                line, repairs = seen or expected.terms.repaired(line, doubts)
+            elif look and not (short and ranked[0] in COMMANDS):
+                heard += [(text, OTHERWISE * p) for text, p in self._texts(biased)]
+                seen = look(line, Evidence(heard, (), doubts, on_topic=False))
+                line, repairs = seen or (line, [])
+                repairs = [repair for repair in repairs if repair.probability > 0.5]
+        names = expected.biased.names if expected and (not biased or line != heard_line) else {}
+        weights: dict[str, float] = {}  # of written lines: how likely they are
+        share = math.exp(scores[ranked[0]] - total)
+        for repair in reversed(repairs[:N_REPAIRS]):
+            weights[written(repair.text, names)] = share * repair.probability
         for words in ranked:
             text = written(self.model.text(groups[words][0].tokens), names)
             weights[text] = weights.get(text, 0.0) + math.exp(scores[words] - total)
@@ -219,22 +227,34 @@ class MoonshineRecogniser:
         )
         corrections = tuple(
             Correction(repair.heard, repair.term, at, at + len(repair.heard), repair.probability)
-            for repair in repairs
+            for repair in repairs[:N_REPAIRS]
             if repair.probability < BELIEVED and (at := believed.find(repair.heard)) >= 0
         )
         confidence = math.exp(best.sound / len(best.tokens))
         return Reading(hypotheses, confidence, best.tokens, corrections, self._closed(beams))
 
+    def _grouped(self, beams: Sequence[Beam], *, short: bool) -> tuple[dict[str, list[Beam]], dict[str, float]]:
+        """Bare words -> their beams, likeliest first; and -> their score."""
+        groups: dict[str, list[Beam]] = {}
+        for beam in beams:
+            groups.setdefault(_bare(self.model.text(beam.tokens)), []).append(beam)
+        scores = {
+            words: float(np.logaddexp.reduce([beam.score for beam in group])) + COMMAND * (short and words in COMMANDS)
+            for words, group in groups.items()
+        }
+        return groups, scores
+
+    def _texts(self, beams: Sequence[Beam]) -> list[tuple[str, float]]:
+        """What beams read, and their probabilities."""
+        groups, scores = self._grouped(beams, short=False)
+        total = np.logaddexp.reduce(list(scores.values()))
+        return [(self.model.text(groups[words][0].tokens), math.exp(scores[words] - total)) for words in groups]
+
     @staticmethod
     def _second_look(
-        second: SecondLook,
-        samples: np.ndarray,
-        beside: Readings,
-        line: str,
-        heard: Readings,
-        doubts: Doubts,
-    ) -> tuple[str, list[Repair]] | None:
-        repairs = second.repairs(line, samples, Evidence(heard, beside, doubts))
+        second: SecondLook, samples: np.ndarray, beside: Readings, line: str, evidence: Evidence
+    ) -> Seen | None:
+        repairs = second.repairs(line, samples, replace(evidence, second=beside))
         return None if repairs is None else (second.applied(line, repairs), repairs)
 
     def _closed(self, beams: list[Beam]) -> float:

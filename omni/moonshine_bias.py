@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from omni.moonshine_search import TEXT_TOKENS, WORD, History
+from omni.moonshine_text import numerals
 from omni.question_patterns import STOP_WORDS
 from omni.sphinx_decoder import general_language_model
 from omni.trigram_lookup import TrigramFile
@@ -82,7 +83,7 @@ class DocumentBias:
 
 def spoken_words(written: str, known: TrigramFile) -> list[str]:
     """A written word as the language models count it: "low-voltage," -> low, voltage; "BYU's" -> b, y, u's."""
-    bare = written.replace("\u2019", "'").strip(".,;:!?\"()[]$%&'")
+    bare = numerals(written.replace("\u2019", "'").strip(".,;:!?\"()[]$%&'"))
     if _LETTERS.match(bare) and known.number(bare.lower().replace(".", "")) < 0:
         letters = [letter.lower() for letter in re.findall(r"[A-Z]", bare)]
         return [*letters[:-1], f"{letters[-1]}'s"] if bare.endswith("s") else letters

@@ -26,6 +26,7 @@ import numpy as np
 
 from core.errors import MissingDependencyError, ModelError
 from core.runtime import require
+from omni.moonshine_text import numerals
 
 PACKAGE, VERSION = "moonshine-voice", "0.0.73"
 SAMPLE_RATE = 16_000  # Hz
@@ -124,7 +125,7 @@ class MoonshineModel:
     def text(self, tokens: Sequence[int]) -> str:
         """Written English; characters that were cut in the middle are left out."""
         joined = b"".join(self.pieces[token] for token in tokens if token > END)
-        return joined.decode("utf-8", "ignore").replace("\u2581", " ").strip()
+        return numerals(joined.decode("utf-8", "ignore").replace("\u2581", " ").strip())
 
 
 class Decoder:

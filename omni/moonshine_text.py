@@ -13,6 +13,7 @@ from omni.transcript_text import NUMBER_WORDS, cased, is_question, join_letters,
 _CLAUSE = re.compile(r"([,;:!?]+|(?<![\W_][A-Za-z])\.+)(?=\s|$)")  # a mark; not the point of a spelled letter
 _ACRONYM = re.compile(r"(?<![\w.])(?:[A-Z]\. )+[A-Z]\.+(?=\W|$)")
 _LETTER = re.compile(r"([A-Za-z])\.?")
+_NUMERAL = re.compile(r"\b(?:Ii{1,2}|[VX]i{2,3})\b")  # the network's way; "Vi" and "Xi" are names
 
 
 def written(text: str, names: Mapping[str, str] | None = None) -> str:
@@ -32,6 +33,11 @@ def written(text: str, names: Mapping[str, str] | None = None) -> str:
     return bare[0].upper() + bare[1:] + ("?" if is_question(bare.lower()) else last)
 
 
+def numerals(text: str) -> str:
+    """Roman numerals in capitals: "Henry Viii" -> "Henry VIII"; as long as before."""
+    return _NUMERAL.sub(lambda match: match[0].upper(), text)
+
+
 def _clause(tokens: list[str], names: Mapping[str, str]) -> str:
     words: list[str] = []
     for token in tokens:
@@ -48,9 +54,11 @@ def _clause(tokens: list[str], names: Mapping[str, str]) -> str:
 
 
 def _spelled(words: list[str]) -> list[str]:
-    """Letters in a row in lower case, as what joins them wants them; "a" and "I" are letters only beside others."""
+    """Letters in a row in lower case, as what joins them wants them; "a" and "I" are letters only beside others, or "I"
+    beside "I"."""
     letters = [len(word) == 1 and word.isalpha() for word in words]
-    sure = [letter and word not in "aI" for word, letter in zip(words, letters, strict=True)]
+    twice = [word == "I" and "I" in (*words[max(0, i - 1) : i], *words[i + 1 : i + 2]) for i, word in enumerate(words)]
+    sure = [letter and (word not in "aI" or two) for word, letter, two in zip(words, letters, twice, strict=True)]
     beside = [any(sure[max(0, i - 1) : i]) or any(sure[i + 1 : i + 2]) for i in range(len(words))]
     return [w.lower() if letters[i] and beside[i] else w for i, w in enumerate(words)]
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from core.errors import LecternError
 from omni.language_bias import BiasedModel
-from omni.second_look import Readings
+from omni.other_readings import Readings
 from omni.second_opinion import n_best
 from omni.sphinx import Ears, SphinxRecogniser
 from omni.sphinx_decoder import SphinxDecoder

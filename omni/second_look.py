@@ -16,7 +16,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
 
 import numpy as np
@@ -27,6 +26,7 @@ from omni.forced_alignment import Alignment, aligned
 from omni.language_bias import BiasedModel
 from omni.moonshine_bias import spoken_words
 from omni.moonshine_terms import FLOOR, MAX_DOUBT, Doubts, Repair
+from omni.other_readings import OtherReading, Readings, Word, fits, words_in
 from omni.passage_words import NearWords, PassageWords
 from omni.question_patterns import STOP_WORDS
 from omni.transcript_text import words_of
@@ -34,34 +34,19 @@ from omni.trigram_lookup import TrigramFile
 
 LONGEST_S = 12.0  # of sound: who speaks longer is asked to wait no longer for it
 LONGEST = 4  # heard words that may have been one term
-RUN = 5  # words that another reading may have in the place of others
 SOUNDING = 3  # terms looked at for each run of heard words
 MAX_DISTANCE = 0.45  # of a term of the passages: the sound itself decides
 TRIED = 12  # held against the sound, at most, of those that it could make believed
 APPLIED = 4  # in one line
+LEAST_WORDS = 4  # of a line that is not taken to be about the documents: "Go on, please" is not
+LEAST_DOUBT = 0.05  # nats a word: below, the network is sure
 SECOND = 0.6  # of what the second recogniser says, when passages are searched
-FITS = 0.4  # of the words, at least, are understood by it as well, or its acoustic model does not fit the voice
 SHARE = 0.3  # of the passages in the language model
 CLEAREST = (-8.0, 5.0)  # limits of what the sound says, in tens of nats
 # Log-linear weights; see models/recognition/README.md for what they were fitted on.
-WEIGHTS = (-3.74, 1.76, 0.25, 0.39, -2.04, 9.63, 3.1, -5.88, 1.65)  # in the order of Candidate.features
+WEIGHTS = (-2.8, 0.83, 0.56, 0.4, -0.81, 8.81, 3.67, -3.5, 1.45, -0.34)  # in the order of Candidate.features
 
-_WORD = re.compile(r"[A-Za-z0-9$%]+(?:[.,][0-9]+)*(?:'[A-Za-z]+)*")
 History = tuple[str, ...]
-Readings = Sequence[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class Word:
-    """One written word of a line."""
-
-    text: str  # as written
-    start: int
-    end: int
-
-    @property
-    def key(self) -> str:
-        return self.text.lower()
 
 
 @dataclass
@@ -77,12 +62,14 @@ class Candidate:
     doubt: float = 0.0  # how unlikely what was heard was to the network, nats a word
     expected: float = 0.0  # log P of the line with it minus without
     distance: float = 0.0  # of its phones from those heard
+    off_topic: bool = False  # the line was not taken to be about the documents
     sound: float = 0.0  # log-likelihood ratio, tens of nats
 
     @property
     def features(self) -> tuple[float, ...]:
         known = (1.0, max(0.0, self.sound), min(0.0, self.sound), self.expected, self.distance)
-        return (*known, self.read, self.second, self.opposed, self.doubt)
+        doubt = math.log(LEAST_DOUBT + self.doubt)
+        return (*known, self.read, self.second, self.opposed, doubt, float(self.off_topic))
 
     @property
     def score(self) -> float:
@@ -96,6 +83,7 @@ class Evidence:
     readings: Readings  # the network's, the line among them, with their probabilities
     second: Readings = ()  # those of another recogniser
     doubts: Doubts = ()  # start and end of pieces of the line, and how unlikely each was to the network, nats
+    on_topic: bool = True  # whether the line is taken to be about the documents; else more has to speak for their words
 
 
 class SecondLook:
@@ -116,9 +104,11 @@ class SecondLook:
 
         None: there is nothing to judge it by, as no passage has its words or the acoustic model does not fit the voice.
         """
-        words = [Word(match[0], match.start(), match.end()) for match in _WORD.finditer(line)]
+        words = words_in(line)
         near = self._passages.near([*evidence.readings, *((text, p * SECOND) for text, p in evidence.second)])
         if not words or near is None or (evidence.second and not fits(line, evidence.second)):
+            return None
+        if not evidence.on_topic and (len(words) < LEAST_WORDS or not evidence.second):
             return None
         found = self._candidates(words, evidence, near)
         self._weigh(words, found, near)
@@ -158,8 +148,8 @@ class SecondLook:
             return found.setdefault(key, Candidate(start, end, tuple(instead)))
 
         keys = [word.key for word in words]
-        readings = [_Reading(keys, text, p) for text, p in evidence.readings]
-        second = [_Reading(keys, text, p) for text, p in evidence.second]
+        readings = [OtherReading(keys, text, p) for text, p in evidence.readings]
+        second = [OtherReading(keys, text, p) for text, p in evidence.second]
         for reading in (*readings, *second):
             for start, end, instead in reading.differences():
                 candidate(start, end, instead)
@@ -174,6 +164,7 @@ class SecondLook:
             start, end = words[one.start].start, words[one.end - 1].end
             nats = sum(nats for first, last, nats in evidence.doubts if first < end and start < last)
             one.doubt = min(MAX_DOUBT, nats) / len(old)
+            one.off_topic = not evidence.on_topic
         return list(found.values())
 
     def _sounding(self, words: Sequence[Word], near: NearWords) -> Iterator[tuple[int, int, str]]:
@@ -245,56 +236,3 @@ class SecondLook:
 
 def _bare(word: str) -> str:
     return word.lower().removesuffix("'s")
-
-
-def fits(line: str, second: Readings) -> bool:
-    """Whether pocketsphinx understands the voice about as the network does; its model knows few accents."""
-    words = [match[0].lower() for match in _WORD.finditer(line)]
-    return bool(second) and _Reading(words, *second[0]).shared >= FITS * len(words)
-
-
-class _Reading:
-    """Another reading's words beside those of the line."""
-
-    def __init__(self, words: Sequence[str], text: str, p: float) -> None:
-        self.p = p
-        self._words = _WORD.findall(text)
-        self._keys = tuple(word.lower() for word in self._words)
-        matcher = SequenceMatcher(None, words, self._keys, autojunk=False)
-        self._blocks = matcher.get_opcodes()
-        self._count = len(words)
-
-    @property
-    def shared(self) -> int:
-        """Words that both have in the same order."""
-        return sum(end - start for kind, start, end, _, _ in self._blocks if kind == "equal")
-
-    def differences(self) -> Iterator[tuple[int, int, list[str]]]:
-        """Where it has other words: start and end in the line, and its own."""
-        for kind, start, end, first, last in self._blocks:
-            if kind == "equal":
-                continue
-            if kind == "insert":  # a word beside it goes along: there must be something to replace
-                if start > 0:
-                    start, first = start - 1, first - 1
-                elif end < self._count:
-                    end, last = end + 1, last + 1
-            if 0 < end - start <= RUN and last - first <= RUN:
-                yield start, end, self._words[first:last]
-            if kind == "replace" and 1 < end - start == last - first:  # perhaps only some of them
-                for offset in range(end - start):
-                    yield start + offset, start + offset + 1, [self._words[first + offset]]
-
-    def at(self, start: int, end: int) -> tuple[str, ...]:
-        """Its words in the place of words start..end-1 of the line."""
-        places: list[int] = []
-        for kind, begins, ends, first, last in self._blocks:
-            if kind == "insert":
-                if start < begins < end:
-                    places += [first, last]
-            elif begins < end and start < ends:
-                if kind == "equal" or ends - begins == last - first:
-                    places += [first + max(0, start - begins), first + min(ends, end) - begins]
-                else:
-                    places += [first, last]
-        return self._keys[min(places) : max(places)] if places else ()

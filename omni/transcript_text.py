@@ -75,7 +75,8 @@ def cased(word: str, names: Mapping[str, str]) -> str:
 def join_letters(words: list[str], names: Mapping[str, str] | None = None) -> list[str]:
     """Spelled letters are an acronym: "the s e c filing" -> "the SEC filing", "i m f's" -> "IMF's".
 
-    "a" and "i" alone stay words, and so does an "a" before letters, unless `names` knows the whole ("amd": "AMD").
+    "a" and "i" alone stay words, and so does an "a" before letters, unless `names` knows the whole ("amd": "AMD", "ii":
+    "II").
     """
     names = names or {}
     result: list[str] = []
@@ -85,7 +86,7 @@ def join_letters(words: list[str], names: Mapping[str, str] | None = None) -> li
         if words[index] == "a" and "".join(run).removesuffix("'s") not in names:
             run = run[:1]
         joined = "".join(run)
-        if len(run) > 1 and set(joined) - {"a", "i"}:
+        if len(run) > 1 and (set(joined) - {"a", "i"} or joined == "iii" or joined.removesuffix("'s") in names):
             ending = "'s" if joined.endswith("'s") else ""
             result.append(joined.removesuffix("'s").upper() + ending)
         else:
