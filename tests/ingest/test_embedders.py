@@ -207,7 +207,10 @@ def test_packed_layers_embed_as_plain_ones_do(monkeypatch: pytest.MonkeyPatch) -
     ids = [[101, 2129, 2146, 102], [101, *range(2000, 2040), 102], [101, 102]]
     with torch.inference_mode():
         cosines = (packed(ids) * plain(ids)).sum(dim=1)
-    assert cosines.min() > 0.999
+        assert cosines.min() > 0.999
+        for length in (2, 7, 8, 17, bert.BRIEF, bert.BRIEF + 1):  # a text alone, padded or not, goes other ways
+            alone = [[101, *range(3000, 2998 + length), 102]]
+            assert float((packed(alone) * plain(alone)).sum()) > 0.999, length
 
 
 def test_a_text_alone_has_the_vector_that_it_has_in_a_batch(bundled: Embedder) -> None:

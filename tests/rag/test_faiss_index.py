@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import MissingDependencyError
-from rag.faiss_index import FaissIndex
+from rag.faiss_index import FaissIndex, _as_float32
 
 
 def clustered(count: int, dim: int = 48, seed: int = 0) -> np.ndarray:
@@ -23,6 +23,14 @@ def exact(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, n
     scores = vectors @ query
     rows = np.argsort(-scores, kind="stable")[:k]
     return scores[rows], rows
+
+
+def test_every_finite_half_is_widened_exactly() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = np.ascontiguousarray(halves[np.isfinite(halves)].reshape(2, -1))
+    widened = _as_float32(halves)
+    assert widened.dtype == np.float32 and np.array_equal(widened, halves.astype(np.float32))
+    assert np.array_equal(np.signbit(widened), np.signbit(halves))  # -0.0, too
 
 
 def test_exact_search_is_numpys() -> None:

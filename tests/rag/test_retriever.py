@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from ingest.embedders import Embedder, load_embedder
 from ingest.pipeline import embed_pending, ingest_paths
 from ingest.workspace import Workspace
 from rag import index_cache
-from rag.retriever import HybridRetriever
+from rag.retriever import OVERLAPPING, SAME_PAGE, HybridRetriever, _best, _spread
 from rag.types import Hit
 
 TEXTS = {
@@ -280,3 +282,43 @@ def test_threads_get_the_answers_of_one(retriever: HybridRetriever) -> None:
     for thread in threads:
         thread.join()
     assert [found[number] for number in range(len(questions))] == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pages_take_turns_as_if_every_chunk_were_weighed_anew_each_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = 40
+    sheets, starts = np.sort(rng.integers(0, 9, count)), rng.integers(0, 60, count)
+    spans = np.stack([starts, starts + rng.integers(5, 30, count)], axis=1)
+    paged = rng.random(9) < 0.5
+    words = SimpleNamespace(page_of=sheets, spans=spans)
+    run: Any = SimpleNamespace(words=words, page_key=lambda row: int(sheets[row]) if paged[sheets[row]] else -1 - row)
+    rows = rng.permutation(count).tolist()
+    scores = np.sort(rng.choice([0.0, 0.5, 1.0, 2.5], count) + rng.integers(0, 3, count))[::-1].tolist()
+
+    left, expected = list(range(count)), []
+    while left and len(expected) < 25:
+
+        def worth(i: int) -> float:
+            same = sum(run.page_key(rows[i]) == run.page_key(row) for row, _ in expected)
+            meets = any(
+                sheets[row] == sheets[rows[i]]
+                and spans[row][0] < spans[rows[i]][1]
+                and spans[rows[i]][0] < spans[row][1]
+                for row, _ in expected
+            )
+            return scores[i] - max(SAME_PAGE * same, OVERLAPPING * meets)
+
+        best = max(left, key=lambda i: (worth(i), -i))
+        left.remove(best)
+        expected.append((rows[best], worth(best)))
+    assert list(zip(*_spread(run, rows, scores, 25), strict=True)) == expected
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])  # all near the largest, or hardly any
+def test_the_best_are_the_largest_positive(spread: float) -> None:
+    values = np.random.default_rng(0).exponential(size=900).astype(np.float32) ** spread
+    values[::3] = 0.0
+    for k in (1, 10, 599, 600, 800, 900):
+        assert sorted(_best(values, k)) == sorted(np.argsort(-values)[: min(k, np.count_nonzero(values > 0))])
+    assert len(_best(np.zeros(5), 3)) == len(_best(np.zeros(0), 3)) == len(_best(values, 0)) == 0
