@@ -296,7 +296,8 @@ def test_pages_take_turns_as_if_every_chunk_were_weighed_anew_each_time(seed: in
     rows = rng.permutation(count).tolist()
     scores = np.sort(rng.choice([0.0, 0.5, 1.0, 2.5], count) + rng.integers(0, 3, count))[::-1].tolist()
 
-    left, expected = list(range(count)), []
+    left: list[int] = list(range(count))
+    expected: list[tuple[int, float]] = []
     while left and len(expected) < 25:
 
         def worth(i: int) -> float:
