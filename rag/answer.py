@@ -28,6 +28,7 @@ from rag.calibration import Calibration, calibration
 from rag.citations import CitationWriter, is_refusal
 from rag.editions import edition_asked_for, together
 from rag.extractive import answer_lines, choose_spans, refusal_lines, spoken_line
+from rag.lists import asks_for_several, whole_list
 from rag.locator import whole_sentences
 from rag.page_tables import Table, tables_of
 from rag.prompts import SYSTEM, build_prompt
@@ -268,17 +269,23 @@ class AnswerEngine:
         """The extractive answer, or the refusal with the nearest passages."""
         spans = choose_spans(draft.asked, draft.hits, self.settings.max_sentences, told=self._told)
         unmentioned = self._unmentioned(draft, spans)
-        no_answer = 0.0 if spans and spans[0].row else unanswered(draft.searched, draft.hits)
+        best = max(spans, key=lambda span: span.score, default=None)
+        no_answer = 0.0 if best is not None and best.row else unanswered(draft.searched, draft.hits)
         if silent := no_answer > getattr(self.locator, "refuse_above", 1.0):
             draft.confidence = min(draft.confidence, 1 - no_answer)
         elif neither_likely(draft.searched, draft.hits):
-            silent, draft.confidence = True, min(draft.confidence, draft.threshold)
+            silent, draft.confidence = True, min(draft.confidence, 0.9 * draft.threshold)
         refused = draft.confidence < draft.threshold or not spans or bool(unmentioned) or silent
         lines: Sequence[tuple[str, Citation | None]]
         lines = (
             refusal_lines(draft.hits, unmentioned=unmentioned)
             if refused
-            else answer_lines(draft.asked, spans, self._page_text, lambda span: self._tables(span.document, span.page))
+            else answer_lines(
+                draft.asked,
+                self._with_lists(draft.asked, spans),
+                self._page_text,
+                lambda span: self._tables(span.document, span.page),
+            )
         )
         offset = len(draft.citations)
         for text, citation in lines:
@@ -314,6 +321,20 @@ class AnswerEngine:
         # A refusal cites nothing that was found; what was shown as nearest is still in `hits`.
         refused = is_refusal(draft.text) and not any(citation.verified for citation in draft.citations)
         yield draft.finish(generator.name, refused=refused)
+
+    def _with_lists(self, question: str, spans: Sequence[Span]) -> list[Span]:
+        """Spans that announce a list, or are one of its items where several things are asked for, as the whole list."""
+        several = asks_for_several(question)
+        found: dict[tuple[str, int, int], Span] = {}
+        for span in spans:
+            text = self._page_text(span)
+            place = (span.start, span.end)
+            start, end = place if span.row else whole_list(text, *place, several=several)
+            if (start, end) != place:
+                boxes = tuple(self.workspace.boxes(span.document, span.page, start, end))
+                span = replace(span, start=start, end=end, text=text[start:end], sentence=(start, end), boxes=boxes)
+            found.setdefault((span.document_id, span.page, start), span)
+        return list(found.values())
 
     def _told(self, span: Span) -> str:
         """A span in words."""

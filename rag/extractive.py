@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from rag.doubts import is_heading
 from rag.line_items import SHOWN, line_item
+from rag.lists import in_words, is_list
 from rag.number_agreement import conflicts
 from rag.page_tables import Table, row_at
 from rag.query import understand
@@ -128,7 +129,7 @@ def spoken_line(span: Span, page_text: str, *, years: Collection[str] = (), tabl
     kinds = [quotable.kind for quotable in quotable_spans(span.text)]
     if kinds == ["row"]:
         return describe_row(page_text, span.start, span.end, years=years) + "."
-    text = " ".join(span.text.split()).lstrip("•●▪-–— ")
+    text = in_words(span.text) if is_list(span.text) else " ".join(span.text.split()).lstrip("•●▪-–— ")
     return text if text.endswith(_CLOSED) else text.rstrip(",;: ") + "."
 
 
