@@ -29,6 +29,7 @@ from omni.vad import SAMPLE_RATE
 MAX_ADDED = 4000  # words that the dictionary lacked; then a new one begins, so that nothing grows for ever
 _FRAME = SAMPLE_RATE // 100 * 2  # bytes
 _BEFORE, _AFTER = 2, 3  # frames of slack around the neighbours
+_SPARE = 2  # words at the end that may have been heard in nothing
 _NATS = 1024  # its integer scores are logarithms divided by this
 
 
@@ -87,7 +88,8 @@ class _Ears:
         self.added = 0
 
     def whole(self, pcm: bytes, words: Sequence[str]) -> list[tuple[int, int]] | None:
-        if self._hear(pcm, words, full=True) is None:
+        heard = (self._hear(pcm, words[: len(words) - spare], full=True) for spare in range(_SPARE + 1))
+        if all(score is None for score in heard):
             return None
         self._mean = self._decoder.get_cmn(False)  # of the whole utterance, for its parts
         found = self._found()

@@ -31,7 +31,7 @@ from omni.moonshine_terms import BELIEVED, DocumentTerms, Repair
 from omni.moonshine_text import written
 from omni.other_readings import Readings
 from omni.second_listener import SecondListener
-from omni.second_look import LONGEST_S, Evidence, SecondLook
+from omni.second_look import LONGEST_S, OFF_TOPIC, Evidence, SecondLook
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
@@ -206,7 +206,7 @@ class MoonshineRecogniser:
                 heard += [(text, OTHERWISE * p) for text, p in self._texts(biased)]
                 seen = look(line, Evidence(heard, (), doubts, on_topic=False))
                 line, repairs = seen or (line, [])
-                repairs = [repair for repair in repairs if repair.probability > 0.5]
+                repairs = [repair for repair in repairs if repair.probability > OFF_TOPIC]
         names = expected.biased.names if expected and (not biased or line != heard_line) else {}
         weights: dict[str, float] = {}  # of written lines: how likely they are
         share = math.exp(scores[ranked[0]] - total)
@@ -255,7 +255,8 @@ class MoonshineRecogniser:
         second: SecondLook, samples: np.ndarray, beside: Readings, line: str, evidence: Evidence
     ) -> Seen | None:
         repairs = second.repairs(line, samples, replace(evidence, second=beside))
-        return None if repairs is None else (second.applied(line, repairs), repairs)
+        least = 0.5 if evidence.on_topic else OFF_TOPIC
+        return None if repairs is None else (second.applied(line, repairs, least), repairs)
 
     def _closed(self, beams: list[Beam]) -> float:
         """The share of the beams that end in a full stop or a question mark."""

@@ -39,6 +39,7 @@ MAX_DISTANCE = 0.45  # of a term of the passages: the sound itself decides
 TRIED = 12  # held against the sound, at most, of those that it could make believed
 APPLIED = 4  # in one line
 LEAST_WORDS = 4  # of a line that is not taken to be about the documents: "Go on, please" is not
+OFF_TOPIC = 0.95  # probability of a repair of such a line; and the second listener has heard it, too
 LEAST_DOUBT = 0.05  # nats a word: below, the network is sure
 SECOND = 0.6  # of what the second recogniser says, when passages are searched
 SHARE = 0.3  # of the passages in the language model
@@ -103,6 +104,7 @@ class SecondLook:
         """What may have been said in place of words of the line, likeliest first; samples: (n,) float32 at 16 kHz.
 
         None: there is nothing to judge it by, as no passage has its words or the acoustic model does not fit the voice.
+        In a line about something else only words of the passages that the second listener heard come into question.
         """
         words = words_in(line)
         near = self._passages.near([*evidence.readings, *((text, p * SECOND) for text, p in evidence.second)])
@@ -111,6 +113,8 @@ class SecondLook:
         if not evidence.on_topic and (len(words) < LEAST_WORDS or not evidence.second):
             return None
         found = self._candidates(words, evidence, near)
+        if not evidence.on_topic:
+            found = [candidate for candidate in found if candidate.second > 0 and _names_some(candidate, near)]
         self._weigh(words, found, near)
         found.sort(key=lambda candidate: candidate.score, reverse=True)
         spoken = [words_of(word.text) for word in words]
@@ -127,12 +131,12 @@ class SecondLook:
         tried.sort(key=lambda candidate: candidate.score, reverse=True)
         return [self._repair(line, words, candidate) for candidate in tried]
 
-    def applied(self, line: str, repairs: Sequence[Repair]) -> str:
-        """The line with those that are likelier than not and do not touch each other."""
+    def applied(self, line: str, repairs: Sequence[Repair], least: float = 0.5) -> str:
+        """The line with those that are likelier than `least` and do not touch each other."""
         chosen: list[Repair] = []
         for repair in repairs:
             apart = all(repair.end <= other.start or other.end <= repair.start for other in chosen)
-            if repair.probability > 0.5 and apart and len(chosen) < APPLIED:
+            if repair.probability > least and apart and len(chosen) < APPLIED:
                 chosen.append(repair)
         for repair in sorted(chosen, key=lambda repair: repair.start, reverse=True):
             line = re.sub(r" {2,}", " ", line[: repair.start] + repair.term + line[repair.end :])
@@ -232,6 +236,11 @@ class SecondLook:
         probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, candidate.score))))
         text = line[:start] + term + line[end:]
         return Repair(text, line[start:end], term, start, end, probability, candidate.features)
+
+
+def _names_some(candidate: Candidate, near: NearWords) -> bool:
+    """Whether it has a word of the passages that says something."""
+    return any(word not in STOP_WORDS and word in near.words for word in map(_bare, candidate.words))
 
 
 def _bare(word: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from omni import asr, moonshine_model
 from omni.asr import load_recogniser, recogniser_name
 from omni.audio import resample
 from omni.language_bias import DocumentLanguage
+from omni.moonshine import MoonshineRecogniser
 from omni.moonshine_model import BEGIN, END, MoonshineModel, load_moonshine, read_tokens, weights_folder
 from omni.moonshine_search import TEXT_TOKENS, beam_search, token_limit
-from omni.moonshine_text import written
+from omni.moonshine_terms import Repair
+from omni.moonshine_text import numerals, written
+from omni.second_look import Evidence
 from omni.types import StreamingRecogniser, Waveform
 
 FOLDER = weights_folder()
@@ -228,6 +232,48 @@ def test_a_name_of_the_documents_is_understood_with_them_and_not_without(tmp_pat
     assert found["with"] >= found["without"] + 3
 
 
+class Noted:
+    """In the place of a second look: puts `instead` for the first word, and notes what it was shown."""
+
+    def __init__(self, instead: str = "") -> None:
+        self.instead, self.shown = instead, list[tuple[str, Evidence]]()
+
+    def repairs(self, line: str, samples: np.ndarray, evidence: Evidence) -> list[Repair] | None:
+        self.shown.append((line, evidence))
+        end = len(line.split()[0])
+        text = self.instead + line[end:]
+        return [Repair(text, line[:end], self.instead, 0, end, 0.99, ())] if self.instead else None
+
+    def applied(self, line: str, repairs: list[Repair], least: float) -> str:
+        return repairs[0].text if repairs[0].probability > least else line
+
+
+@needs_weights
+def test_talk_about_something_else_is_looked_at_from_the_reading_without_documents(
+    sound: np.ndarray, tmp_path: Path
+) -> None:
+    """The documents' words come in by the second look alone, which is told that the line does not sound like them."""
+    recogniser = load_recogniser(SpeechSettings())
+    assert isinstance(recogniser, MoonshineRecogniser)
+    language = DocumentLanguage("names", tmp_path, lambda: ["Zyxelon Quarrie Dravonex. The Zyxelon hums."] * 3)
+    expected = recogniser.expectation(language, wait=True)
+    assert expected is not None
+    sound = sound[: 6 * 16_000]
+    plain = recogniser.read(sound, None)
+    for instead in ("", "Zyxelon"):
+        noted = Noted(instead)
+        beside = [("zyxelon often is", 1.0)]
+        reading = recogniser.read(sound, replace(expected, second=noted), beside=lambda beside=beside: beside)  # type: ignore[arg-type]
+        [(line, evidence)] = noted.shown
+        assert not evidence.on_topic and list(evidence.second) == beside
+        assert written(line) == plain.text
+        assert (reading.text == plain.text) == (not instead)
+        assert reading.text.startswith(instead) and reading.corrections == ()
+    noted = Noted("Zyxelon")
+    assert recogniser.read(sound, replace(expected, second=noted), final=False).text == plain.text  # type: ignore[arg-type]
+    assert noted.shown == []  # somebody is still speaking
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -241,8 +287,16 @@ def test_a_name_of_the_documents_is_understood_with_them_and_not_without(tmp_pat
         ("five million dollars and twenty-five", "5 million dollars and 25."),
         ("It costs $5 million.", "It costs $5 million."),
         ("which is plan B I think", "Which is plan B I think."),
+        ("who wrote Chronicles I I I", "Who wrote Chronicles III?"),
+        ("World War I. I. and World War I", "World War II and World War I."),
         ("...", ""),
     ],
 )
 def test_writing_is_made_even(heard: str, line: str) -> None:
-    assert written(heard, {"byu": "BYU", "hdtv": "HDTV"}) == line
+    assert written(heard, {"byu": "BYU", "hdtv": "HDTV", "ii": "II"}) == line
+
+
+def test_roman_numerals_are_capitals_and_names_stay() -> None:
+    assert (
+        numerals("Henry Viii, Part Ii, Iii and Xiii; Vi and Xi Li") == "Henry VIII, Part II, III and XIII; Vi and Xi Li"
+    )

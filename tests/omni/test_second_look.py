@@ -19,6 +19,7 @@ pytest.importorskip("pocketsphinx")
 from omni.biased_models import BiasedModels
 from omni.forced_alignment import aligned
 from omni.moonshine_bias import general_trigram
+from omni.moonshine_terms import Repair
 from omni.second_listener import SecondListener
 from omni.second_look import Evidence, SecondLook
 from omni.sphinx_decoder import general_language_model
@@ -103,6 +104,21 @@ def test_sound_speaks_for_the_words_that_were_said(sound: np.ndarray) -> None:
         assert right is not None and right > 20
 
 
+def test_words_that_the_sound_has_no_room_for_do_not_gain_by_being_left_out(sound: np.ndarray) -> None:
+    """A way through the first words alone scores better than one through all of them."""
+    words = SAID.split()
+    long = ["unconstitutionally", "telecommunications", "representatives"]
+    with aligned(sound, words) as heard:
+        assert heard is not None
+        for start, end in ((2, 3), (0, 2), (6, 7)):
+            gain = heard.gain(start, end, [*words[start:end], *long])
+            assert gain is None or gain < -20
+    with aligned(sound, [*words, long[0]]) as heard:  # what was heard too much at the end keeps the rest from nothing
+        assert heard is not None
+        wrong = heard.gain(2, 3, ["bananas"])
+        assert wrong is not None and wrong < -20
+
+
 def test_what_cannot_be_said_is_no_evidence(sound: np.ndarray) -> None:
     with aligned(sound, SAID.split()) as heard:
         assert heard is not None and heard.gain(2, 3, ["---"]) is None
@@ -131,6 +147,23 @@ def test_what_was_understood_stays(look: SecondLook, sound: np.ndarray) -> None:
 
 def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, sound: np.ndarray) -> None:
     assert look.repairs("Zebras!", sound, Evidence([("Zebras!", 1.0)])) is None
+
+
+def test_a_line_about_something_else_gives_way_only_where_another_listener_heard_so(
+    look: SecondLook, sound: np.ndarray
+) -> None:
+    line = "How many strings does the man darling have?"
+    readings, doubts = [(line, 1.0)], [(line.index("man"), line.index(" have"), 6.0)]
+
+    def seen(line: str, second: list[tuple[str, float]], *, on_topic: bool) -> list[Repair] | None:
+        return look.repairs(line, sound, Evidence(readings, second, doubts, on_topic=on_topic))
+
+    assert seen(line, [], on_topic=False) is None and seen(line, [], on_topic=True) is not None
+    repairs = seen(line, [(SAID, 1.0)], on_topic=False)
+    assert repairs is not None and look.applied(line, repairs) == "How many strings does the mandolin have?"
+    sure = seen(line, [(SAID, 1.0)], on_topic=True)
+    assert sure is not None and sure[0].term == repairs[0].term and sure[0].probability > repairs[0].probability
+    assert seen("Strings, please", [("strings please", 1.0)], on_topic=False) is None  # short: an order, or a thank-you
 
 
 def test_a_voice_that_pocketsphinx_does_not_understand_is_not_judged_by_it(look: SecondLook, sound: np.ndarray) -> None:
