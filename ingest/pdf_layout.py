@@ -14,6 +14,7 @@ import numpy as np
 from ingest.pdf_words import Words, upright_boxes
 
 MAX_COLUMNS_DEPTH = 4
+FULL = 0.4  # of a column's area is prose: ordinary lines cover more than half of theirs
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _columns(runs: _Runs, index: np.ndarray, depth: int) -> list[np.ndarray]:
     for zone in range(len(cuts) + 1):
         members = order[(zone_of == zone) & ~across]
         left, right = members[runs.x1[members] <= gutter + 1], members[runs.x1[members] > gutter + 1]
-        if _is_column(runs, left) and _is_column(runs, right):
+        if _are_columns(runs, left, right):
             flush()
             groups += _columns(runs, left, depth + 1) + _columns(runs, right, depth + 1)
         elif len(members):
@@ -148,21 +149,40 @@ def _find_gutter(runs: _Runs, index: np.ndarray) -> float | None:
     return float(grid[widest[len(widest) // 2]])
 
 
-def _is_column(runs: _Runs, members: np.ndarray) -> bool:
+def _are_columns(runs: _Runs, left: np.ndarray, right: np.ndarray) -> bool:
+    """Whether two groups are columns. Beside one that is full of prose, the other may hold tables of its own."""
+    if _is_column(runs, left):
+        return _is_column(runs, right, tables=_prose_area(runs, left) >= FULL)
+    return _prose_area(runs, right) >= FULL and _is_column(runs, right) and _is_column(runs, left, tables=True)
+
+
+def _is_column(runs: _Runs, members: np.ndarray, *, tables: bool = False) -> bool:
     """At least three lines of prose that fill the width, or (several columns yet to be split) the area they share.
 
-    Cells of a table seldom do.
+    Cells of a table seldom do. With `tables`, prose is weighed against the lines there are, not against their cells.
     """
     prose = members[runs.prose[members]]
-    if len(prose) < 3:
+    if len(prose) < (6 if tables else 3):
         return False
     width = runs.x1[members].max() - runs.x0[members].min()
     fill = (runs.x1[prose] - runs.x0[prose]) / max(float(width), 1.0)
-    if len(prose) < 0.4 * len(members):
+    count = len(members)
+    if tables:
+        count = len(_cluster_rows(runs, members[np.argsort(runs.top[members], kind="stable")]))
+    if len(prose) < 0.4 * count:
         return False
+    return bool(np.median(fill) >= 0.6 or _prose_area(runs, members) >= 0.6)
+
+
+def _prose_area(runs: _Runs, members: np.ndarray) -> float:
+    """Share of the members' bounding box that prose covers."""
+    if not len(members):
+        return 0.0
+    prose = members[runs.prose[members]]
+    width = runs.x1[members].max() - runs.x0[members].min()
     height = runs.bottom[members].max() - runs.top[members].min()
-    area = ((runs.x1[prose] - runs.x0[prose]) * (runs.bottom[prose] - runs.top[prose])).sum() / (width * height)
-    return bool(np.median(fill) >= 0.6 or area >= 0.6)
+    covered = ((runs.x1[prose] - runs.x0[prose]) * (runs.bottom[prose] - runs.top[prose])).sum()
+    return float(covered / max(float(width * height), 1.0))
 
 
 def _table_rows(runs: _Runs, order: np.ndarray, gutter: float) -> np.ndarray:

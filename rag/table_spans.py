@@ -21,6 +21,7 @@ TablesOf = Callable[[str, int], Sequence[Table]]  # document, page -> its tables
 MENTIONED = 0.5  # of the question's terms, in a row, its heads and the heading above: it is the row asked for
 OTHER_ROW = 4.0  # log-odds that another row of its table loses
 HEADS = 6.0  # log-odds that the names of columns lose: they answer nothing
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _QUALIFIED = re.compile(r"\s*[,(:;].*", re.DOTALL)  # what a label adds: "Wardrobe, two doors"
 _NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS = {word: str(n) for n, word in enumerate(_NUMBER_WORDS, start=1)}
@@ -39,11 +40,15 @@ class _Named:
 def in_rows(question: str, hits: Sequence[Hit], tables: TablesOf) -> list[Hit]:
     """Hits whose spans in tables are whole rows; those that the question names come first, others of their table last.
 
-    The best span's hit comes first. Questions about accounts keep their order (rag/sentence_locator.py knows these).
+    The best span's hit comes first. Of questions about accounts, rows of the figure asked for come first, others keep
+    their places (rag/sentence_locator.py knows what figures are computed from).
     """
     whole = [_best_first(replace(hit, spans=_once([_row(span, tables) for span in hit.spans]))) for hit in hits]
     whole.sort(key=_best)
-    named = [] if understand(question).metric else _named(question, whole, tables)
+    figures = understand(question).metric
+    named = _named(question, whole, tables)
+    if figures:  # rows that a figure is computed from are wanted, too, unless it stands there itself
+        named = [item for item in named if shows_figure(question, item.row.label) and _has_years(question, item.table)]
     if not named:
         return whole
     best = max((span.score for hit in whole for span in hit.spans), default=0.0)
@@ -53,7 +58,7 @@ def in_rows(question: str, hits: Sequence[Hit], tables: TablesOf) -> list[Hit]:
     found = []
     for number, hit in enumerate(whole):
         here = [item for item in named if item.hit == number]
-        spans = [_less(span, named, tables) for span in hit.spans]
+        spans = [span if figures else _less(span, named, tables) for span in hit.spans]
         spans = [span for span in spans if not any(_is(item.row, span) for item in here)]
         raised = [
             Span(
@@ -65,6 +70,21 @@ def in_rows(question: str, hits: Sequence[Hit], tables: TablesOf) -> list[Hit]:
         ]  # fmt: skip
         found.append(_best_first(replace(hit, spans=(*raised, *spans))))
     return sorted(found, key=_best)
+
+
+def shows_figure(question: str, label: str) -> bool:
+    """Whether a row of this label is the very figure asked for, not one of those it is computed from.
+
+    >>> shows_figure("What was EBITDA in 2023?", "EBITDA"), shows_figure("What is the quick ratio for 2023?", "Cash")
+    (True, False)
+    """
+    asked, shown = understand(question), understand(f"{label} in 2000")
+    return shown.metric and {facet.lines for facet in shown.facets} == {facet.lines for facet in asked.facets}
+
+
+def _has_years(question: str, table: Table) -> bool:
+    heads = " ".join(table.heads)
+    return all(year in heads for year in _YEAR.findall(question))
 
 
 def _best_first(hit: Hit) -> Hit:

@@ -405,6 +405,24 @@ def test_rows_of_real_statements(name: str, number: int, row: str) -> None:
     assert row in filing(name).pages[number - 1].text.split("\n")
 
 
+def test_a_table_inside_a_column_does_not_hide_that_it_is_one(tmp_path: Path) -> None:
+    """As papers have them: more cells than lines of prose on the right, beside a left column of prose alone."""
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Times-Roman", 10)
+        set_column(canvas, prose(1, 330), 72, 740, 220)
+        below = set_column(canvas, prose(2, 110), 310, 740, 220)
+        for row in range(12):
+            for cell in range(5):
+                canvas.drawString(310 + 44 * cell, below - 30 - 13 * row, f"C{row}" if not cell else f"{row}.{cell}5")
+
+    text = read(make_pdf(tmp_path / "paper.pdf", [draw])).pages[0].text
+    flowing = " ".join(text.split())
+    for number, count in ((1, 330), (2, 110)):  # each column reads on, no line of the other one in it
+        assert " ".join(prose(number, count)[20 : count - 20]) in flowing
+    assert "C3 3.15 3.25 3.35 3.45" in text
+
+
 @needs_filings
 def test_columns_of_a_real_report_flow() -> None:
     page = filing("JPMORGAN_2022Q2_10Q.pdf").pages[14]

@@ -66,6 +66,22 @@ def test_names_of_columns_are_hardly_an_answer() -> None:
     assert likely == 0.3 and unlikely < 0.1
 
 
+def test_a_figure_that_stands_there_itself_comes_first_and_what_it_is_computed_from_stays() -> None:
+    text = "Key figures | 2023 | 2022\nOperating income | 81 | 59\nEBITDA | 137 | 112\nNet debt | 9 | 8\n"
+    tables = tables_of(Page(1, text))
+    chunk = Chunk("k:0", "k", "key.docx", 1, 0, len(text), text, "")
+    place = (text.index("Operating"), text.index("\nEBITDA"))
+    first = Hit(chunk, 0.5, spans=(Span("key.docx", "k", 1, *place, text[slice(*place)], 0.8, "k:0"),))
+
+    def rows(question: str) -> list[str]:
+        (hit,) = in_rows(question, [first], lambda document, page: tables)
+        return [span.text for span in hit.spans]
+
+    assert rows("What was EBITDA in 2023?") == ["EBITDA | 137 | 112", "Operating income | 81 | 59"]
+    assert rows("What was EBITDA in 2019?") == ["Operating income | 81 | 59"]  # a table of other years
+    assert rows("What was the quick ratio in 2023?") == ["Operating income | 81 | 59"]
+
+
 def test_hits_are_reordered_by_their_best_spans() -> None:
     tables = tables_of(PAGE)
     first = hit(("made of glass", 0.6))
