@@ -37,10 +37,10 @@ def words_in(line: str) -> list[Word]:
     return [Word(match[0], match.start(), match.end()) for match in _WORD.finditer(line)]
 
 
-def fits(line: str, second: Readings) -> bool:
+def fits(line: str, second: Readings, least: float = FITS) -> bool:
     """Whether pocketsphinx understands the voice about as the network does; its model knows few accents."""
     words = [word.key for word in words_in(line)]
-    return bool(second) and OtherReading(words, *second[0]).shared >= FITS * len(words)
+    return bool(second) and OtherReading(words, *second[0]).shared >= least * len(words)
 
 
 class OtherReading:

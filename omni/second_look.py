@@ -40,6 +40,7 @@ TRIED = 12  # held against the sound, at most, of those that it could make belie
 APPLIED = 4  # in one line
 LEAST_WORDS = 4  # of a line that is not taken to be about the documents: "Go on, please" is not
 OFF_TOPIC = 0.95  # probability of a repair of such a line; and the second listener has heard it, too
+AGREED = 0.6  # of its words, at least, are what the second listener heard
 LEAST_DOUBT = 0.05  # nats a word: below, the network is sure
 SECOND = 0.6  # of what the second recogniser says, when passages are searched
 SHARE = 0.3  # of the passages in the language model
@@ -110,7 +111,7 @@ class SecondLook:
         near = self._passages.near([*evidence.readings, *((text, p * SECOND) for text, p in evidence.second)])
         if not words or near is None or (evidence.second and not fits(line, evidence.second)):
             return None
-        if not evidence.on_topic and (len(words) < LEAST_WORDS or not evidence.second):
+        if not evidence.on_topic and (len(words) < LEAST_WORDS or not fits(line, evidence.second, AGREED)):
             return None
         found = self._candidates(words, evidence, near)
         if not evidence.on_topic:

@@ -260,10 +260,10 @@ def test_talk_about_something_else_is_looked_at_from_the_reading_without_documen
     assert expected is not None
     sound = sound[: 6 * 16_000]
     plain = recogniser.read(sound, None)
+    beside = [("zyxelon often is", 1.0)]
     for instead in ("", "Zyxelon"):
         noted = Noted(instead)
-        beside = [("zyxelon often is", 1.0)]
-        reading = recogniser.read(sound, replace(expected, second=noted), beside=lambda beside=beside: beside)  # type: ignore[arg-type]
+        reading = recogniser.read(sound, replace(expected, second=noted), beside=lambda: beside)  # type: ignore[arg-type]
         [(line, evidence)] = noted.shown
         assert not evidence.on_topic and list(evidence.second) == beside
         assert written(line) == plain.text
