@@ -6,8 +6,9 @@
 One recipe: bfloat16, batches of like length, learning rate up 3 % of the way and then linearly to zero at the end of
 the budget (`--steps`, or a time of day with `--until`), checkpoints every few minutes; the same command resumes after a
 kill. Curriculum by progress: short crops of single paragraphs, whole paragraphs, then reads of several windows with the
-memory; `--curriculum continue` goes on from trained weights (`--start`), `--curriculum ablation` is short
-reads of several windows only, and `--without` leaves a part out: the table of ablations in the model card.
+memory; `--curriculum continue` goes on from trained weights (`--start`), `longer` does so for another epoch, whole
+paragraphs and reads without memory; `ablation` is short reads of several windows only, and `--without` leaves a part
+out: the table of ablations in the model card.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ CURRICULA = {
         _READS,
     ),
     "continue": (Phase(0.45, windows=1, crop=220, unanswerable=0.20, batch=16, varied=True), _READS),
+    "longer": (
+        Phase(0.55, windows=1, crop=256, unanswerable=0.25, batch=16),
+        dataclasses.replace(_READS, crop=256, memory=0.0),
+    ),
     "ablation": (dataclasses.replace(_READS, crop=128, memory=1.0),),
 }
 PARTS = ("memory", "globals", "read")  # what --without may take away
