@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_QUESTION = 4000  # characters that are searched for; nobody asks more, pasted documents do
+NAMED = 2  # a passage that names the thing asked for may be so much likelier to be wrong than one that need not
 EMPTY_QUESTION = "The question is empty: type or say what you would like to know."
 NO_DOCUMENTS = "There are no documents in this workspace yet. Add some, then ask again."
 NO_MATCH = "I could not find anything like this in the documents."
@@ -225,7 +226,7 @@ class AnswerEngine:
         leading = max((hit for hit in hits if hit.spans), key=lambda hit: hit.spans[0].score, default=None)
         if leading is not None and asked.written.search(leading.chunk.text):
             before = max((hit.spans[0].score for hit in draft.hits if hit.spans), default=0.0)
-            if leading.spans[0].score > before:
+            if 1 - leading.spans[0].score < NAMED * (1 - before):
                 draft.hits, draft.searched = hits, asked.otherwise
         for part, spent in timings.items():
             draft.timings_ms[part] = draft.timings_ms.get(part, 0.0) + spent
