@@ -70,6 +70,15 @@ def in_sentence(span: Span | None, question: Question) -> bool:
     return any(start <= s < end for s, _ in question.places)
 
 
+def in_words(span: Span | None, text: str, question: Question) -> bool:
+    """Whether the sentence of `span` in `text` has the words of a gold answer, be it elsewhere than the file marks it:
+    it often marks the first place where the words stand, not that which answers."""
+    if span is None:
+        return False
+    start, end = span.sentence or (span.start, span.end)
+    return any(answer.lower() in text[start:end].lower() for answer in question.answers)
+
+
 class Dev:
     """Questions of a SQuAD file with their paragraphs, and all its articles in one workspace."""
 
@@ -104,7 +113,7 @@ class Dev:
 
 
 def on_paragraphs(dev: Dev, trained: TrainedLocator, sentence: SentenceLocator) -> dict[str, float]:
-    f1, em, right, first, gold, other = [], [], [], [], [], []
+    f1, em, right, words, first, gold, other = [], [], [], [], [], [], []
     for question in dev.questions:
         offset, text = dev.gold(question)
         here = dataclasses.replace(question, places=tuple((s - offset, e - offset) for s, e in question.places))
@@ -113,6 +122,7 @@ def on_paragraphs(dev: Dev, trained: TrainedLocator, sentence: SentenceLocator) 
         f1.append(token_f1(span.text if span else "", question.answers))
         em.append(exact_match(span.text if span else "", question.answers))
         right.append(in_sentence(span, here))
+        words.append(right[-1] or in_words(span, text, question))
         first.append(
             in_sentence(best_span(sentence.locate(question.text, paragraph_hits(question.document, text))), here)
         )
@@ -120,7 +130,8 @@ def on_paragraphs(dev: Dev, trained: TrainedLocator, sentence: SentenceLocator) 
         other.append(trained.read(question.text, paragraph_hits("other", dev.unanswerable(question))).no_answer)
     return {
         "f1": float(np.mean(f1)), "em": float(np.mean(em)), "sentence": float(np.mean(right)),
-        "sentence_first_locator": float(np.mean(first)), "no_answer_auroc": auroc(np.array(gold), np.array(other)),
+        "sentence_words": float(np.mean(words)), "sentence_first_locator": float(np.mean(first)),
+        "no_answer_auroc": auroc(np.array(gold), np.array(other)),
     }  # fmt: skip
 
 
