@@ -127,7 +127,8 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -16384")  # KiB, per connection
+        # KiB, per connection, of which a server has one a thread; the system keeps the file's pages once for all of them.
+        connection.execute("PRAGMA cache_size = -4096")
     except BaseException:
         connection.close()
         raise
