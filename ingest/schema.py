@@ -127,7 +127,7 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        # KiB, per connection, of which a server has one a thread; the system keeps the file's pages once for all of them.
+        # KiB. A server has a connection a thread; the system keeps the file's pages once for all of them.
         connection.execute("PRAGMA cache_size = -4096")
     except BaseException:
         connection.close()
