@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import threading
@@ -73,6 +74,14 @@ def send(port: int, *pieces: bytes) -> bytes:
         return answer
 
 
+def send_too_much(port: int, *pieces: bytes) -> bytes:
+    """`send`, again where the connection broke: a server that closes with bytes unread may take its answer along."""
+    for _ in range(4):
+        with contextlib.suppress(ConnectionError):
+            return send(port, *pieces)
+    return send(port, *pieces)
+
+
 def test_headers_that_never_end_are_given_up(port: int) -> None:
     """From the first request of a connection, and from a later one."""
     assert send(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
@@ -95,7 +104,7 @@ def test_large_and_swift_bodies_pass(port: int) -> None:
 def test_headers_are_bounded(port: int) -> None:
     """Many or long, the server says so and goes on for others."""
     for header in (b"X: " + b"a" * 70_000, b"\r\n".join(b"X-%d: a" % n for n in range(8000))):
-        answer = send(port, b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+        answer = send_too_much(port, b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
         assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
     assert b"hello" in send(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
