@@ -31,7 +31,9 @@ from rag.extractive import answer_lines, choose_spans, refusal_lines, spoken_lin
 from rag.lists import asks_for_several, whole_list
 from rag.locator import whole_sentences
 from rag.page_tables import Table, tables_of
+from rag.primary_statements import own_statements_first
 from rag.prompts import SYSTEM, build_prompt
+from rag.query import understand
 from rag.recent import Recent
 from rag.sentence_edges import mended
 from rag.support import support_features
@@ -358,7 +360,8 @@ class AnswerEngine:
         def page_text(document: str, page: int) -> str:
             return self.workspace.page(document, page).text
 
-        found = [_with_text(hit, page_text) for hit in in_rows(question, hits, self._tables)]
+        rows = own_statements_first(understand(question), in_rows(question, hits, self._tables), page_text)
+        found = [_with_text(hit, page_text) for hit in rows]
         return [self.boxed(hit) for hit in whole_sentences(found, page_text)]
 
     def _tables(self, document: str, page: int) -> Sequence[Table]:

@@ -34,6 +34,16 @@ _NUMBERED = re.compile(r"(?=(?:\S+\s+){1,7}\S+$)\d+(?:\.\d+)+\.?\s+[A-Z][^.!?:;|
 _SEE = re.compile(
     r"\(?see (?:also\b|(?:section|chapter|page|appendix|table|figure|note|item)\s+[\w.]+\W*$)", re.IGNORECASE
 )
+# "For further information, refer to Note 5": where to look, not what is asked; "Refer to a doctor" is an instruction.
+_REFERS = re.compile(
+    r"\W*(?:for\b[^.]{0,80}?,? )?(?:please )?(?:see|refer to)\b[^.]*?"
+    r"\b(?:notes?|sections?|items?|pages?|parts?|chapters?|exhibits?|appendix|annex|schedules?) [\dIVXA-F][\w.-]*\b",
+    re.IGNORECASE,
+)
+_ASKS_WHERE = re.compile(
+    r"\bwhere\b|\b(?:which|what) (?:notes?|sections?|items?|pages?|parts?|chapters?|exhibits?|appendix|annex|schedule)",
+    re.IGNORECASE,
+)
 _SIGNATURE = re.compile(r"(?:[\[\w][\w, \[\].]*=\s*)?[A-Za-z_][\w.:]*\s?\([^()]*(?:\([^()]*\)[^()]*)*\)?[;.]?$")
 _RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}[-:| \t]*(?:\n|$)")
 
@@ -59,6 +69,7 @@ def doubts(question: str, texts: Sequence[str], places: Sequence[tuple[int, int]
             or _WITH_PAGE.match(sentence)
             or _NUMBERED.match(sentence)
             or _SEE.match(sentence)
+            or refers_elsewhere(question, sentence)
         ):
             against[i] += NO_STATEMENT
         elif all(_SIGNATURE.match(line.strip()) for line in sentence.split("\n")):
@@ -73,3 +84,14 @@ def is_heading(text: str) -> bool:
     [True, True, True, True, False, False, False]
     """
     return bool(_HEADING.match(text.strip()))
+
+
+def refers_elsewhere(question: str, sentence: str) -> bool:
+    """Whether a sentence only says where something is told, which was not the question.
+
+    >>> refers_elsewhere("Whom did they acquire?", "For further information, refer to Note 5, Acquisitions.")
+    True
+    >>> refers_elsewhere("Where are acquisitions told?", "See Note 5."), refers_elsewhere("What then?", "See a doctor.")
+    (False, False)
+    """
+    return bool(_REFERS.match(sentence)) and not _ASKS_WHERE.search(question)

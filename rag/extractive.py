@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from rag.doubts import is_heading
+from rag.doubts import is_heading, refers_elsewhere
 from rag.line_items import SHOWN, line_item
 from rag.lists import in_words, is_list
 from rag.number_agreement import conflicts
@@ -46,7 +46,7 @@ def choose_spans(
     A metric is answered by the rows it is computed from, one for each line item, all of one document.
     """
     spans = sorted((span for hit in hits for span in hit.spans), key=lambda span: -span.score)
-    spans = [span for span in spans if not is_heading(span.text)] or spans
+    spans = [span for span in spans if not is_heading(span.text) and not refers_elsewhere(question, span.text)] or spans
     if not spans:
         return []
     query = understand(question)

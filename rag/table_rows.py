@@ -61,6 +61,8 @@ def parse_row(line: str) -> TableRow | None:
     tokens = line.split()
     first = len(tokens)
     while first and (_VALUE.match(tokens[first - 1]) or _DASH.match(tokens[first - 1]) or tokens[first - 1] in _LOOSE):
+        if re.fullmatch(r"[\d.]+\)", tokens[first - 1]) and first > 1 and not _SIGN.match(tokens[first - 2]):
+            break  # the end of the label: "Provision for income taxes (Note 7)"
         first -= 1
     while first < len(tokens) and (_DASH.match(tokens[first]) or tokens[first] in ")%"):
         # A dash at the front may be punctuation ("— basic 3"): it is a cell only where values of the same kind follow.

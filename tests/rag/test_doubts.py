@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag.doubts import CONFLICT, CROSSING, NO_STATEMENT, OTHER_ROW, doubts, is_heading
+from rag.doubts import CONFLICT, CROSSING, NO_STATEMENT, OTHER_ROW, doubts, is_heading, refers_elsewhere
 
 TABLE = "| Role | Rate |\n|---|---|\n| Principal engineer | 1,150 |\n| Engineer | 820 |\n"
 
@@ -45,3 +45,22 @@ def test_short_answers_are_no_headings(text: str) -> None:
 
 def test_nothing_to_doubt() -> None:
     assert not np.any(doubts("Who came?", ["Anna came."], [(0, 10)]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See Notes 1C and 11.",
+        "For further information, refer to Note 5, “Acquisitions and Divestitures.”",
+        "Refer to CIB, CB and Corporate segment results on pages 27-32 for further details.",
+    ],
+)
+def test_a_sentence_that_only_says_where_to_look_answers_nothing_else(text: str) -> None:
+    assert refers_elsewhere("Which companies were acquired?", text)
+    assert doubts("Which companies were acquired?", [text], [(0, len(text))])[0] == NO_STATEMENT
+    assert not refers_elsewhere("Where are the acquisitions discussed?", text)
+
+
+@pytest.mark.parametrize("text", ["Refer to a doctor if pain persists.", "See that the valve is closed.", "Note 5 is due."])
+def test_instructions_are_no_references(text: str) -> None:
+    assert not refers_elsewhere("What should I do?", text)
