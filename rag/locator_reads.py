@@ -7,16 +7,24 @@ times counts with the sum of its places, since the file marks the first occurren
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rag.altered_questions import Alterations
 from rag.reading import Batch, TokenText, sentence_logits
 from rag.sliding_window import SENTENCE, SPAN_END, SPAN_START, ReadOutput
 from rag.squad import Question, Squad
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+Alter = Callable[[Question, np.random.Generator], Question | None]  # another question, that nothing answers
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Phase:
     batch: int  # reads
     memory: float = 0.0  # share of the pools that are read with entries of the memory
     varied: bool = False
+    altered: float = 0.0  # share of reads whose question was altered: the gold paragraph stands there and does not tell
 
 
 @dataclass(frozen=True)
@@ -46,20 +55,25 @@ class Example:
         return len(self.question.ids) + max(end - start for _, start, end in self.windows)
 
 
-def make_example(data: Squad, question: Question, phase: Phase, rng: np.random.Generator) -> Example:
-    """Crop the windows of one read; an unanswerable one has negatives only."""
+def make_example(
+    data: Squad, question: Question, phase: Phase, rng: np.random.Generator, alter: Alter | None = None
+) -> Example:
+    """Crop the windows of one read; an unanswerable one has negatives only, or a question that was altered."""
     crop = int(rng.integers(phase.crop // 2, phase.crop + 1)) if phase.varied else phase.crop
+    if alter is not None and question.spans and rng.random() < phase.altered:
+        question = alter(question, rng) or question
     negatives = question.negatives
-    answerable = len(negatives) == 0 or rng.random() >= phase.unanswerable
-    wanted = phase.windows - answerable
+    beside = not question.spans or len(negatives) == 0 or rng.random() >= phase.unanswerable  # its paragraph is there
+    wanted = phase.windows - beside
     # Half of the negatives are hard (the likeliest), the others any of the ten: a reader meets both.
     pool = negatives[:3] if rng.random() < 0.5 else negatives
     chosen = list(rng.permutation(pool)[:wanted]) if len(pool) else []
     windows: list[tuple[TokenText, int, int]] = []
     spans: list[tuple[int, int]] = []
-    if answerable:
+    if beside:
         text = data.paragraphs[question.paragraph]
-        anchor = question.spans[int(rng.integers(len(question.spans)))]
+        anywhere = int(rng.integers(len(text.ids)))
+        anchor = question.spans[int(rng.integers(len(question.spans)))] if question.spans else (anywhere, anywhere + 1)
         low = max(0, min(anchor[1] - crop, len(text.ids) - crop))
         high = max(low, min(anchor[0], len(text.ids) - crop))
         start = int(rng.integers(low, high + 1))
@@ -70,16 +84,34 @@ def make_example(data: Squad, question: Question, phase: Phase, rng: np.random.G
         text = data.paragraphs[i]
         start = int(rng.integers(0, max(1, len(text.ids) - crop + 1)))
         windows.append((text, start, min(start + crop, len(text.ids))))
-    return Example(question, windows, spans, [*([question.paragraph] if answerable else []), *map(int, chosen)])
+    paragraphs = [*([question.paragraph] if beside else []), *map(int, chosen)]
+    return Example(question, windows, spans, paragraphs)
+
+
+def altering(data: Squad, tokenizer: Tokenizer) -> Alter:
+    """Questions altered by `rag/altered_questions.py`, with those negatives that have nothing of what was put in."""
+    alterations = Alterations(data.contexts, data.article_of, [(q.text, q.paragraph) for q in data.questions])
+
+    def alter(question: Question, rng: np.random.Generator) -> Question | None:
+        found = alterations.of(question.text, question.paragraph, rng)
+        if found is None:
+            return None
+        ids = np.array(tokenizer.encode(found.text, add_special_tokens=False).ids, np.int64)
+        apart = [i for i in question.negatives.tolist() if not alterations.stands(found.put, i)]
+        return Question(found.text, ids, question.paragraph, [], [], np.array(apart, np.int64))
+
+    return alter
 
 
 def pool_of_batches(
-    data: Squad, order: np.ndarray, phase: Phase, at: int, seed: int, pool: int
+    data: Squad, order: np.ndarray, phase: Phase, at: int, seed: int, pool: int, alter: Alter | None = None
 ) -> tuple[list[list[Example]], int]:
     """`pool` batches of like length from `order` at position `at`; also the position after them."""
     rng = np.random.default_rng((seed, at))
     size = pool * phase.batch
-    examples = [make_example(data, data.questions[order[(at + i) % len(order)]], phase, rng) for i in range(size)]
+    examples = [
+        make_example(data, data.questions[order[(at + i) % len(order)]], phase, rng, alter) for i in range(size)
+    ]
     examples.sort(key=lambda e: e.length)
     batches = [examples[i : i + phase.batch] for i in range(0, size, phase.batch)]
     return [batches[i] for i in rng.permutation(len(batches))], at + size

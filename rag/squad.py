@@ -1,13 +1,14 @@
-"""Files in SQuAD layout as tokenised paragraphs and questions, with the paragraphs that a search would confuse."""
+"""Files in the layout of SQuAD 1.1 or 2.0, tokenised, with the paragraphs that a search would confuse."""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class Question:
     ids: np.ndarray  # (n,) tokens
     paragraph: int
     answers: list[str]
-    spans: list[tuple[int, int]]  # token ranges of every occurrence of the answer in its paragraph
+    spans: list[
+        tuple[int, int]
+    ]  # token ranges of every occurrence of the answer in its paragraph; none: not told there
     negatives: np.ndarray  # paragraphs of the same article without the answer, likeliest first
 
 
@@ -41,7 +44,7 @@ class Squad:
         raw: list[tuple[dict[str, Any], int]] = []
         for number, article in enumerate(articles_json):
             for paragraph in article["paragraphs"]:
-                raw += [(qa, len(self.contexts)) for qa in paragraph["qas"] if qa["answers"]]
+                raw += [(qa, len(self.contexts)) for qa in paragraph["qas"] if qa["answers"] or qa.get("is_impossible")]
                 self.contexts.append(paragraph["context"])
                 self.article_of.append(number)
         self.paragraphs: list[TokenText] = tokenise(tokenizer, self.contexts)
@@ -50,16 +53,32 @@ class Squad:
         self.questions: list[Question] = []
         for (qa, paragraph), encoding in zip(raw, encoded, strict=True):
             ids = np.array(encoding.ids, np.int64)
-            answers = sorted({answer["text"].strip() for answer in qa["answers"]})
+            answers = sorted({answer["text"].strip() for answer in qa["answers"]} - {""})
             spans = [s for a in answers for s in _occurrences(self.contexts[paragraph], a, self.paragraphs[paragraph])]
             lowered = [a.lower() for a in answers]
             ranked = [
                 i for i in rank(ids, self.article_of[paragraph])
                 if i != paragraph and not any(a in self.contexts[i].lower() for a in lowered)
             ]  # fmt: skip
-            if spans:
-                found = np.array(ranked[:negatives], np.int64)
+            if spans or not answers:
+                # Of what a paragraph does not tell, another of its article may well tell.
+                found = np.array(ranked[:negatives] if spans else [], np.int64)
                 self.questions.append(Question(qa["question"], ids, paragraph, answers, spans, found))
+
+
+def together(data: Squad, more: Squad) -> Squad:
+    """Both as one: the questions and paragraphs of `more` come after those of `data`, its articles get new numbers."""
+    joined = copy.copy(data)
+    paragraphs, articles = len(data.paragraphs), max(data.article_of, default=-1) + 1
+    joined.contexts = [*data.contexts, *more.contexts]
+    joined.paragraphs = [*data.paragraphs, *more.paragraphs]
+    joined.article_of = [*data.article_of, *(articles + number for number in more.article_of)]
+    moved = [
+        replace(question, paragraph=question.paragraph + paragraphs, negatives=question.negatives + paragraphs)
+        for question in more.questions
+    ]
+    joined.questions = [*data.questions, *moved]
+    return joined
 
 
 def load_squad(path: Path, tokenizer: Path, cache: Path) -> Squad:

@@ -7,8 +7,9 @@ One recipe: bfloat16, batches of like length, learning rate up 3 % of the way an
 the budget (`--steps`, or a time of day with `--until`), checkpoints every few minutes; the same command resumes after a
 kill. Curriculum by progress: short crops of single paragraphs, whole paragraphs, then reads of several windows with the
 memory; `--curriculum continue` goes on from trained weights (`--start`), `longer` does so for another epoch, whole
-paragraphs and reads without memory; `ablation` is short reads of several windows only, and `--without` leaves a part
-out: the table of ablations in the model card.
+paragraphs and reads without memory; `nearer` likewise, with questions altered so that their paragraph does not answer
+them (rag/altered_questions.py); `ablation` is short reads of several windows only, and `--without` leaves a part out:
+the table of ablations in the model card.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from ingest.embedders import load_embedder
 from rag.article_memory import ArticleMemory
 from rag.locator_card import CONFIG, WEIGHTS
 from rag.locator_evaluation import evaluate, evaluate_reads
-from rag.locator_reads import Phase, loss_of, one_by_one, pool_of_batches, targets
-from rag.reading import Batch, assemble
+from rag.locator_reads import Phase, altering, loss_of, one_by_one, pool_of_batches, targets
+from rag.reading import Batch, assemble, load_tokenizer
 from rag.sliding_window import LocatorConfig, SlidingWindowReader
-from rag.squad import load_squad
+from rag.squad import Squad, load_squad, together
 from rag.surroundings import ENTRY_FEATURES
 
 log = logging.getLogger("rag.train_locator")  # also when run with -m
@@ -58,6 +59,10 @@ CURRICULA = {
     "longer": (
         Phase(0.55, windows=1, crop=256, unanswerable=0.25, batch=16),
         dataclasses.replace(_READS, crop=256, memory=0.0),
+    ),
+    "nearer": (
+        Phase(0.50, windows=1, crop=256, unanswerable=0.20, batch=16, altered=0.20),
+        dataclasses.replace(_READS, crop=256, memory=0.0, unanswerable=0.20, altered=0.15),
     ),
     "ablation": (dataclasses.replace(_READS, crop=128, memory=1.0),),
 }
@@ -137,6 +142,16 @@ def start_from(model: SlidingWindowReader, folder: Path) -> None:
     log.info("started from %s; new: %s", folder, sorted(found.keys() - fitting.keys()) or "nothing")
 
 
+def mixed(order: np.ndarray, more: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """`order` with a `share` of its questions replaced by `more`, each as often as the others."""
+    rng = np.random.default_rng((seed, 1))
+    places = np.flatnonzero(rng.random(len(order)) < share)
+    passes = -(-len(places) // len(more))
+    found = order.copy()
+    found[places] = np.concatenate([rng.permutation(more) for _ in range(passes)])[: len(places)]
+    return found
+
+
 def _part(name: str, parts: Sequence[str] | dict[str, float]) -> str:
     head = name.split(".")[0]
     return head if head in parts else ""
@@ -155,6 +170,10 @@ def train(options: argparse.Namespace) -> dict[str, float]:
     dev = [dev[i] for i in np.random.default_rng(7).permutation(len(dev))[: options.dev]]
     order = train_set[np.random.default_rng(options.seed).permutation(len(train_set))]
     articles = np.random.default_rng(options.seed).permutation(sorted(set(data.article_of) - held))
+    if options.more:
+        count = len(data.questions)
+        data = together(data, Squad(options.more, load_tokenizer(str(options.trunk / "tokenizer.json"))))
+        order = mixed(order, np.arange(count, len(data.questions)), options.share, options.seed)
     remembered = set(articles[:MEMORY_ARTICLES].tolist())
     with_memory = np.array([i for i in order if data.article_of[data.questions[i].paragraph] in remembered])
     config = LocatorConfig(
@@ -210,6 +229,8 @@ def train(options: argparse.Namespace) -> dict[str, float]:
         return found
 
     budget = Budget(options.steps, options.until, state["progress"])
+    altered = any(phase.altered for phase in curriculum)
+    alter = altering(data, load_tokenizer(str(options.trunk / "tokenizer.json"))) if altered else None
     memory: ArticleMemory | None = None
     running, saved_at, curve_at, cpu = 0.0, time.time(), time.time(), time.process_time()
     while state["progress"] < 1.0:
@@ -220,7 +241,7 @@ def train(options: argparse.Namespace) -> dict[str, float]:
         # Some pools are read without entries: the reader must work with and without.
         remembering = int((state["pool"] + 1) * phase.memory) > int(state["pool"] * phase.memory)
         drawn = with_memory if remembering else order  # the same questions where a reader has no memory to read
-        batches, after = pool_of_batches(data, drawn, phase, state["at"], options.seed, POOL)
+        batches, after = pool_of_batches(data, drawn, phase, state["at"], options.seed, POOL, alter)
         for drawn_examples in batches[state["done"] :]:
             examples = one_by_one(drawn_examples) if options.without == "read" else drawn_examples
             factor = learning_rate(state["progress"])
@@ -312,6 +333,8 @@ def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", choices=("average", "model"), default="average", help="which of them to export")
     parser.add_argument("--start", type=Path, help="folder of a locator whose weights to go on from")
     parser.add_argument("--curriculum", choices=tuple(CURRICULA), default="full")
+    parser.add_argument("--more", type=Path, help="further questions, SQuAD 2.0 JSON, mixed with those of --data")
+    parser.add_argument("--share", type=float, default=0.3, help="of the questions come from --more")
     parser.add_argument("--first", type=int, default=0, help="question of the shuffled order to begin with")
     parser.add_argument("--without", choices=PARTS, help="train without this part: an ablation")
     parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate of the trunk")
