@@ -61,6 +61,6 @@ def test_a_sentence_that_only_says_where_to_look_answers_nothing_else(text: str)
     assert not refers_elsewhere("Where are the acquisitions discussed?", text)
 
 
-@pytest.mark.parametrize("text", ["Refer to a doctor if pain persists.", "See that the valve is closed.", "Note 5 is due."])
+@pytest.mark.parametrize("text", ["Refer to a doctor if pain persists.", "See that the valve is closed.", "Note 5."])
 def test_instructions_are_no_references(text: str) -> None:
     assert not refers_elsewhere("What should I do?", text)
