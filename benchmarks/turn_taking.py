@@ -35,8 +35,9 @@ from core.runtime import stay_offline
 from core.settings import SpeechSettings
 from omni.asr import load_recogniser
 from omni.audio import load_audio
-from omni.live.completeness import Finish, finished
+from omni.live.completeness import Finish
 from omni.live.hearing import open_session
+from omni.live.turn_ends import ending
 from omni.live.turn_taking import TurnTaker, TurnTaking, Words, words_in
 from omni.types import SpeechRecogniser
 from omni.vad import FRAME, FRAME_S, SAMPLE_RATE, SpeechProbability
@@ -228,11 +229,17 @@ def hesitated(question: str, voice: str) -> np.ndarray | None:
     return np.concatenate([said(" ".join(words[:place]), voice), silence, said(" ".join(words[place:]), voice)])
 
 
+def judged(text: str) -> Finish:
+    """How finished the words sound, if they are heard rightly and without doubt."""
+    end = ending([(text, 1.0)])
+    return end.finish if end is not None else Finish.UNKNOWN
+
+
 def completeness() -> dict[str, float]:
     """How the rules judge the questions above, whole and broken off, as text: the ceiling of a perfect recogniser."""
-    whole = [finished(question) for question in QUESTIONS]
+    whole = [judged(question) for question in QUESTIONS]
     broken = [
-        finished(" ".join(words[:place]))
+        judged(" ".join(words[:place]))
         for words in (question.split() for question in QUESTIONS)
         for place in range(2, len(words))
     ]
@@ -289,15 +296,15 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{tape.group:20} {name:14} {row['turns']:6} {row['cut']:5} {row['missed']:7} "
                 f"{row['wait_p50_ms']:9} {row['wait_p90_ms']:9}"
             )
-    judged = completeness()
-    print(f"\nQuestions as text: whole ones judged complete {judged['whole_complete']:.0%}, unfinished", end=" ")
-    print(f"{judged['whole_open']:.0%}; broken off anywhere: complete {judged['broken_complete']:.0%},", end=" ")
-    print(f"unfinished {judged['broken_open']:.0%}")
+    as_text = completeness()
+    print(f"\nQuestions as text: whole ones judged complete {as_text['whole_complete']:.0%}, unfinished", end=" ")
+    print(f"{as_text['whole_open']:.0%}; broken off anywhere: complete {as_text['broken_complete']:.0%},", end=" ")
+    print(f"unfinished {as_text['broken_open']:.0%}")
     print(
         f"recogniser: {listener.cpu_s:.0f} CPU-s for {sum(len(t.samples) for t in tapes) / SAMPLE_RATE:.0f} s of sound"
     )
     machine = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    print(json.dumps({"benchmark": "turn_taking", **machine, "results": results, "text": judged}))
+    print(json.dumps({"benchmark": "turn_taking", **machine, "results": results, "text": as_text}))
     return 0
 
 

@@ -1,24 +1,17 @@
-"""Does what has been understood so far sound finished? Decides how long a silence is waited out.
+"""Plain signs of whether what has been understood so far is finished. omni/live/turn_ends.py weighs them.
 
     finished("how long is the")                 # Finish.OPEN: no question ends in an article
     finished("how long is the notice period")   # Finish.COMPLETE
     finished("the notice period")               # Finish.UNKNOWN
-    finished_among([("How often should they?", 0.6), ("How often should the?", 0.4)], closed=0.9)   # OPEN
 
-Three witnesses: plain signs (a hesitation, a function word, a comma at the end), a model of where questions and
-sentences end (omni/live/question_ends.py), and the marks that a neural recogniser writes, which follow the melody: it
-sets a full stop after nearly everything, so only that it hesitates to do so says something. Each reading counts as
-likely as it is: "the" alone is easily heard as "they". UNKNOWN is the answer to everything else. English.
+A hesitation, a function word or a comma at the end: something must follow. A question word, a verb and
+something that is asked about: a whole question. UNKNOWN is the answer to everything else. English.
 """
 
 from __future__ import annotations
 
 import enum
-import math
 import re
-from collections.abc import Sequence
-
-from omni.live.question_ends import end_log_odds
 
 
 class Finish(enum.Enum):
@@ -37,38 +30,33 @@ _NEVER_LAST = frozenset(
     )
 )
 # These may end a question that began with a question word ("who is it by", "where does it come from"), nothing else.
-_STRANDED = frozenset(
+STRANDED = frozenset(
     str.split(
         "of in on at to for from with by about under over after before against through as into onto between than off"
     )
 )
 # An auxiliary or a possessive ends a question only in ellipsis ("what was it" is fine: it ends in "it").
-_AUXILIARY = frozenset(
+AUXILIARY = frozenset(
     str.split("is are was were be been am do does did has have had can could will would shall should may might must")
 )
 _WH = frozenset(str.split("what who whom whose which where when why how"))
-_ASKS = _AUXILIARY | frozenset(
-    str.split("isn't aren't wasn't doesn't don't didn't hasn't haven't can't couldn't won't")
-)
+_ASKS = AUXILIARY | frozenset(str.split("isn't aren't wasn't doesn't don't didn't hasn't haven't can't couldn't won't"))
 QUESTION_WORDS = _WH | _ASKS  # what a question may begin with
 _ORDERS = frozenset(str.split("tell show explain describe list give compare summarize summarise find read define name"))
 _POLITE = frozenset(str.split("please thanks okay so well now and but um uh er hey hello hi then"))
-_PRONOUNS = frozenset(
+PRONOUNS = frozenset(
     str.split(
         """i you he she it we they this that these those there him her them us me something anything everything
         here now then today"""
     )
 )
-SMALL = _LIGHT = _NEVER_LAST | _STRANDED | _AUXILIARY | _WH | _PRONOUNS | _POLITE
+SMALL = _LIGHT = _NEVER_LAST | STRANDED | AUXILIARY | _WH | PRONOUNS | _POLITE
 
 COMPLETE_WORDS = 4  # a question of fewer words is more often the beginning of one ("what is rent")
-COMPLETE_FROM, OPEN_TO = 0.5, 0.15  # probabilities of an end; 0.5 is as likely as not where any word may be the last
-STRANDED_TO = 0.22  # the same after a preposition
-OPEN_SHARE = 0.25  # of readings that end in "the" or its like: a recogniser sooner writes a word that makes sense
-USUAL = 1.5  # log-odds of a full stop or question mark after whole sentences
 _SUBJECTS = frozenset(str.split("i you he she it we they thou"))
 _HELPING = frozenset(str.split("do does did can could will would shall should may might must"))
 _BEFORE_NOUNS = _SUBJECTS | frozenset(str.split("the a an my your our their its his her this these those"))
+_SETTLED = frozenset({"made of", "made from", "used for", "known for", "based on", "looking for", "talking about"})
 _HESITATIONS = frozenset(str.split("um uh uhm er erm hmm hm mm"))
 
 
@@ -76,46 +64,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+(?:['’][a-z]+)?", text.lower().replace("’", "'"))
 
 
-def finished(text: str, closed: float | None = None) -> Finish:
-    """How finished a transcript sounds; `closed`: as in Transcript."""
-    return finished_among([(text, 1.0)], closed)
-
-
-def finished_among(readings: Sequence[tuple[str, float]], closed: float | None = None) -> Finish:
-    """The same of several readings, best first, with their probabilities."""
-    if not readings:
-        return Finish.UNKNOWN
-    total = sum(weight for _, weight in readings) or 1.0
-    plain = [(_plainly(text), weight / total) for text, weight in readings]
-    if sum(weight for finish, weight in plain if finish is Finish.OPEN) > OPEN_SHARE:
-        return Finish.OPEN
-    best = _bare(readings[0][0])
-    if not best:
-        return Finish.UNKNOWN
-    end = sum(
-        weight * (0.0 if finish is Finish.OPEN else _sigmoid(end_log_odds(_bare(text)) + _marks(closed)))
-        for (text, _), (finish, weight) in zip(readings, plain, strict=True)
-    )
-    if plain[0][0] is Finish.COMPLETE and end >= COMPLETE_FROM:
-        return Finish.COMPLETE
-    if end <= (STRANDED_TO if best[-1] in _STRANDED else OPEN_TO) and not _may_end(best):
-        return Finish.OPEN
-    return Finish.UNKNOWN
-
-
-def _marks(closed: float | None) -> float:
-    """What the recogniser's marks add to the log-odds of an end."""
-    if closed is None:
-        return 0.0
-    share = min(max(closed, 0.02), 0.98)
-    return min(0.0, max(-5.0, math.log(share / (1 - share)) - USUAL))
-
-
-def _sigmoid(log_odds: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, log_odds))))
-
-
-def _bare(text: str) -> list[str]:
+def bare(text: str) -> list[str]:
     """The words without politeness in front; "the" said alone is heard as "thee"."""
     words = ["the" if word == "thee" else word for word in words_of(text)]
     while words and words[0] in _POLITE:
@@ -123,36 +72,38 @@ def _bare(text: str) -> list[str]:
     return words
 
 
-def _may_end(words: list[str]) -> bool:
-    """ "who is it by", "do they have to say that": spoken questions end so, written ones, of the model, seldom."""
-    if words[-1] in _STRANDED:
-        return words[0] in QUESTION_WORDS and len(words) > 3 and words[-2] in _PRONOUNS | {"her"}
+def may_end(words: list[str]) -> bool:
+    """ "who is it by", "what is it made of", "do they say that": spoken questions end so, written ones seldom."""
+    if words[-1] in STRANDED:
+        if words[0] not in QUESTION_WORDS or len(words) <= 3:
+            return False
+        return words[-2] in PRONOUNS | {"her"} or " ".join(words[-2:]) in _SETTLED
     if len(words) < 3 and words[-1] not in _LIGHT:  # "heavy rain": an answer, or what is looked for
         return True
-    return words[-1] in _PRONOUNS
+    return words[-1] in PRONOUNS
 
 
 def _lacks_its_verb(words: list[str]) -> bool:
     """ "how often should they": a subject behind the only auxiliary."""
     behind = len(words) > 2 and words[-1] in _SUBJECTS and words[-2] in _HELPING
-    return behind and words[0] in _WH and not _AUXILIARY & set(words[:-2])
+    return behind and words[0] in _WH and not AUXILIARY & set(words[:-2])
 
 
-def _plainly(text: str) -> Finish:
-    """By plain signs alone."""
+def finished(text: str) -> Finish:
+    """How finished a transcript sounds by plain signs alone."""
     if re.search(r"(,|;|:|\.\.+|…|[-–—])\s*$", text):
         return Finish.OPEN
     if (said := words_of(text)) and said[-1] in _HESITATIONS:
         return Finish.OPEN
-    words = _bare(text)
+    words = bare(text)
     if not words:
         return Finish.UNKNOWN
     last = words[-1]
-    asks = words[0] in _WH or words[0] in _ASKS or _asks_indirectly(words)
-    if last in _NEVER_LAST or _lacks_its_verb(words) or (last in _AUXILIARY and not (asks and len(words) > 4)):
+    asks = asks_something(words)
+    if last in _NEVER_LAST or _lacks_its_verb(words) or (last in AUXILIARY and not (asks and len(words) > 4)):
         return Finish.OPEN
-    if last in _STRANDED:
-        return Finish.UNKNOWN if _may_end(words) or (words[0] in _WH and len(words) > 3) else Finish.OPEN
+    if last in STRANDED:
+        return Finish.UNKNOWN if may_end(words) or (words[0] in _WH and len(words) > 3) else Finish.OPEN
     if last in _WH:  # "the committee is led by whom" asks, too
         return Finish.OPEN if 1 < len(words) <= 4 else Finish.UNKNOWN
     content = [word for word in words if word not in _LIGHT]
@@ -165,14 +116,19 @@ def _plainly(text: str) -> Finish:
 
 def _goes_on(said: list[str], words: list[str]) -> bool:
     """ "And was in fact ...", "what your country can do": parts of sentences that begin as questions do."""
-    if said[0] in {"and", "but"} and words[0] in _AUXILIARY:
+    if said[0] in {"and", "but"} and words[0] in AUXILIARY:
         return True
     return words[0] in _WH - {"which", "whose"} and len(words) > 1 and words[1] in _BEFORE_NOUNS
 
 
+def asks_something(words: list[str]) -> bool:
+    """Whether words begin as questions and orders do."""
+    return words[0] in _WH or words[0] in _ASKS or _asks_indirectly(words)
+
+
 def _asks_indirectly(words: list[str]) -> bool:
     """ "tell me what", "can you explain", "I would like to know how", "in which year"."""
-    if words[0] in _STRANDED and len(words) > 1 and words[1] in _WH:
+    if words[0] in STRANDED and len(words) > 1 and words[1] in _WH:
         return True
     return words[0] in _ORDERS or (words[0] in {"i", "we"} and bool(_WH & set(words[1:8])))
 
@@ -185,8 +141,10 @@ def _has_verb(words: list[str]) -> bool:
     if words[0] in _ORDERS:
         return len(words) >= COMPLETE_WORDS
     for place, word in enumerate(words[:-2]):
-        if word in _AUXILIARY or word in _ASKS:
+        if word in AUXILIARY or word in _ASKS:
             return True
         if place > 6:
             break
-    return words[0] in {"who", "what"} and len(words) >= 5 and words[1] not in _STRANDED | {"kind", "sort", "type"}
+    if words[:2] in (["what", "about"], ["how", "about"]):
+        return True
+    return words[0] in {"who", "what"} and len(words) >= 5 and words[1] not in STRANDED | {"kind", "sort", "type"}

@@ -7,8 +7,8 @@
 
 `onset` comes first and early (64 ms), and may be taken back by `false_onset`; `begin` is sure enough to decode, `pause`
 comes at the first 160 ms of silence (time to decode to the end and to look things up), `end` hands the turn over.
-How much silence ends a turn depends on what was understood (omni/live/completeness.py), but only if the words reach up
-to the silence: a recogniser that lags behind tells nothing about how a turn ended.
+How much silence ends a turn depends on what was understood (omni/live/turn_ends.py), but only if the words reach up to
+the silence: a recogniser that lags behind tells nothing about how a turn ended.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from omni.live.completeness import Finish, finished_among
+from omni.live.completeness import Finish
+from omni.live.turn_ends import Ending, ending
 from omni.types import Transcript
 from omni.vad import FRAME_S
 
 READINGS = 6  # that tell how a turn ended
+CERTAIN = 9.0  # log-odds
 Kind = Literal["onset", "false_onset", "begin", "pause", "resume", "end"]
 Reason = Literal["complete", "silence", "unfinished", "limit", "button"]
 
@@ -37,17 +39,22 @@ class TurnTaking:
     begin_ms: int = 96  # shorter bursts are no speech
     pause_ms: int = 160  # silence after which the recogniser may finish in advance
     complete_ms: int = 320  # silence that ends a turn: after a complete question,
-    silence_ms: int = 500  # normally,
-    unfinished_ms: int = 1100  # and after an unfinished one
+    other_ms: int = 420  # after anything else, at least,
+    silence_ms: int = 500  # when nothing is known of the words,
+    light_ms: int = 500  # after "when was that" and its like, at most,
+    unfinished_ms: int = 1100  # and after what is unfinished
+    even_ms: int = 1000  # where an end is as likely as not
+    per_nat_ms: int = 800  # less for each nat that an end is likelier: who pauses goes on with a constant hazard
     limit_s: float = 60.0  # a turn never gets longer
 
-    def patience_ms(self, finish: Finish) -> int:
-        """Silence that is waited out after words that sound so finished."""
-        return {
-            Finish.COMPLETE: self.complete_ms,
-            Finish.UNKNOWN: self.silence_ms,
-            Finish.OPEN: self.unfinished_ms,
-        }[finish]
+    def patience_ms(self, end: Ending | None) -> float:
+        """Silence that is waited out after words that end so."""
+        if end is None:
+            return self.silence_ms
+        patience = min(max(self.even_ms - self.per_nat_ms * end.log_odds, self.complete_ms), self.unfinished_ms)
+        if end.light:
+            patience = min(patience, self.light_ms)
+        return patience if end.whole else max(patience, self.other_ms)
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,11 @@ class Words:
     closed: float | None = None  # as in Transcript
 
     @cached_property
-    def finish(self) -> Finish:
-        """How finished they sound."""
+    def ending(self) -> Ending | None:
+        """How likely they are all that is said; None: nothing was understood."""
         if self.complete:
-            return Finish.COMPLETE
-        return finished_among(self.readings or ((self.text, 1.0),), self.closed) if self.text else Finish.UNKNOWN
+            return Ending(CERTAIN, whole=True)
+        return ending(self.readings or ((self.text, 1.0),), self.closed)
 
 
 def words_in(transcript: Transcript, heard_to: int, *, complete: bool = False) -> Words:
@@ -185,10 +192,10 @@ class TurnTaker:
         if not self._paused and silent_ms >= settings.pause_ms:
             self._paused = True
             signals.append(Signal("pause", self._silent_since, now + 1))
-        finish = words.finish if words.heard_to >= self._silent_since else Finish.UNKNOWN
-        if silent_ms >= settings.patience_ms(finish):
-            reason: Reason = {Finish.COMPLETE: "complete", Finish.OPEN: "unfinished"}.get(finish, "silence")  # type: ignore[assignment]
-            signals.append(self._ended(reason))
+        end = words.ending if words.heard_to >= self._silent_since else None
+        if silent_ms >= settings.patience_ms(end):
+            reasons: dict[Finish, Reason] = {Finish.COMPLETE: "complete", Finish.OPEN: "unfinished"}
+            signals.append(self._ended(reasons.get(end.finish, "silence") if end else "silence"))
         return signals
 
     def _ended(self, reason: Reason) -> Signal:

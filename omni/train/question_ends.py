@@ -24,7 +24,7 @@ FREQUENT = 300  # words that stand for themselves
 LEAST = 12  # occurrences of a feature
 KEPT = 0.08  # smaller weights are left out
 SENTENCES = 60_000
-_GOES_ON = frozenset(str.split("a an the of in on at to for from with by and or is are was were that which if than as"))
+GOES_ON = frozenset(str.split("a an the of in on at to for from with by and or is are was were that which if than as"))
 
 
 def examples(texts: Sequence[str], rng: random.Random) -> list[tuple[list[str], bool]]:
@@ -36,7 +36,7 @@ def examples(texts: Sequence[str], rng: random.Random) -> list[tuple[list[str], 
             continue
         cuts = [rng.randrange(1, len(words))]
         cuts += (
-            rng.sample(places, 1) if (places := [i for i in range(1, len(words)) if words[i - 1] in _GOES_ON]) else []
+            rng.sample(places, 1) if (places := [i for i in range(1, len(words)) if words[i - 1] in GOES_ON]) else []
         )
         found.append((words, True))
         found += [(words[:cut], False) for cut in cuts]

@@ -11,7 +11,8 @@ import pytest
 
 from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
 from omni.live.commands import dictionary, phone_distance, phrases, recognise
-from omni.live.completeness import Finish, finished, finished_among
+from omni.live.completeness import Finish, finished
+from omni.live.turn_ends import Ending, ending
 from omni.live.turn_taking import Signal, TurnTaker, TurnTaking, Words, words_in
 from omni.moonshine import MoonshineRecogniser
 from omni.moonshine_search import Beam
@@ -43,7 +44,7 @@ def run(text: str, *, speech_s: float = 2.0, silence_s: float = 2.0, taker: Turn
         ("how long is the notice period", 320, "complete"),
         ("how long is the", 1100, "unfinished"),
         ("I would like to know whether", 1100, "unfinished"),
-        ("the notice period of the lease", 500, "silence"),
+        ("the notice period of the lease", 448, "silence"),
         ("", 500, "silence"),
     ],
 )
@@ -93,18 +94,15 @@ def test_a_turn_that_never_ends_is_ended() -> None:
         ("who is it by", Finish.UNKNOWN),
         ("what is it made of", Finish.UNKNOWN),
         ("tell me about the", Finish.OPEN),
-        ("what is the difference between", Finish.OPEN),
         ("could you explain how the pump works", Finish.COMPLETE),
         ("okay so what does the policy cover", Finish.COMPLETE),
         ("yes", Finish.UNKNOWN),
         ("What is the rent and", Finish.OPEN),
         ("the tenant is", Finish.OPEN),
-        ("What is the notice period in?", Finish.OPEN),  # recognisers set a mark after anything
         ("How often should they?", Finish.OPEN),
         ("How long is the, um.", Finish.OPEN),
         ("The rent of the garden,", Finish.OPEN),
         ("What about the garden...", Finish.OPEN),
-        ("Do they really have to say that?", Finish.UNKNOWN),
         ("Do you take her in?", Finish.UNKNOWN),
         ("How was I to do it?", Finish.UNKNOWN),
         ("Heavy rain.", Finish.UNKNOWN),
@@ -118,21 +116,61 @@ def test_only_plain_signs_of_an_end_count(text: str, finish: Finish) -> None:
     assert finished(text) is finish
 
 
+def judged(*readings: tuple[str, float], closed: float | None = None) -> Ending:
+    end = ending(readings, closed)
+    assert end is not None
+    return end
+
+
 def test_what_may_have_been_said_counts_as_likely_as_it_is() -> None:
     """ "the" alone is easily heard as another word, but not in every reading."""
-    assert finished("How much is it?") is Finish.UNKNOWN
-    assert (
-        finished_among([("How much is it?", 0.2), ("How much is thee?", 0.4), ("How much is the?", 0.4)]) is Finish.OPEN
+    settings = TurnTaking()
+    sure, doubted = judged(("How much is it?", 1.0)), judged(("How much is it?", 0.7), ("How much is the?", 0.3))
+    assert sure.light and not doubted.light
+    assert settings.patience_ms(sure) == settings.light_ms < 800 < settings.patience_ms(doubted)
+    assert ending([]) is None and settings.patience_ms(None) == settings.silence_ms
+
+
+def test_readings_that_disagree_about_the_last_word_are_waited_for() -> None:
+    agreed = judged(("Who wrote the first report?", 1.0))
+    unsure = judged(
+        ("Who wrote the first report?", 0.4), ("Who wrote the first reef?", 0.3), ("Who wrote the first?", 0.3)
     )
-    assert finished_among([]) is Finish.UNKNOWN
+    assert agreed.log_odds > unsure.log_odds + 0.5
 
 
 def test_marks_that_a_recogniser_hesitates_to_set_are_waited_for() -> None:
     said = "Now as all books not primarily intended as picture books."
-    assert finished(said, closed=0.95) is Finish.UNKNOWN and finished(said, closed=0.01) is Finish.OPEN
+    assert judged((said, 1.0), closed=0.95).finish is not Finish.OPEN
+    assert judged((said, 1.0), closed=0.01).finish is Finish.OPEN
     whole = "How long is the notice period?"
-    assert finished(whole, closed=None) is finished(whole, closed=0.99) is Finish.COMPLETE
-    assert finished(whole, closed=0.05) is not Finish.COMPLETE
+    assert judged((whole, 1.0)).finish is judged((whole, 1.0), closed=0.99).finish is Finish.COMPLETE
+    assert judged((whole, 1.0), closed=0.05).finish is not Finish.COMPLETE
+
+
+@pytest.mark.parametrize(
+    "text", ["Do they really have to say that?", "When was that?", "Who is it by?", "What is it made of?", "Yes."]
+)
+def test_what_ends_lightly_is_waited_for_no_longer_than_anything(text: str) -> None:
+    assert TurnTaking().patience_ms(judged((text, 1.0))) <= TurnTaking().silence_ms
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [
+        ("What was the revenue in fiscal 20?", "What was the revenue in fiscal 2022?"),
+        ("What is the notice period in?", "What is the notice period in this lease?"),  # a mark is set after anything
+        ("What is the difference between", "What is the difference between the two methods?"),
+        ("How does the warranty of", "How does the warranty of the pump work?"),
+        ("What are the rules for the garden, the school and", "What are the rules for the garden and the school?"),
+        ("Where did you, uh", "Where did you read about the pipeline?"),
+        ("What does it say about our", "What does it say about our landlord?"),
+    ],
+)
+def test_more_silence_is_waited_out_where_something_is_missing(broken: str, whole: str) -> None:
+    settings = TurnTaking()
+    assert settings.patience_ms(judged((broken, 1.0))) >= 1000
+    assert settings.patience_ms(judged((whole, 1.0), closed=0.95)) <= 420
 
 
 def test_the_recognisers_marks_are_those_of_all_its_beams() -> None:
@@ -148,17 +186,18 @@ def test_words_of_a_transcript_carry_its_readings() -> None:
     heard = Transcript("How much is it?", (), 1.0, hypotheses=(Hypothesis("How much is the?", -0.1),), closed=0.5)
     words = words_in(heard, 40)
     assert (words.text, words.heard_to, words.closed) == ("How much is it?", 40, 0.5)
-    assert words.finish is Finish.OPEN  # as most of its readings are
-    assert words_in(heard, 40, complete=True).finish is Finish.COMPLETE  # a command
+    assert words.ending is not None and words.ending.finish is Finish.OPEN  # as most of its readings are
+    command = words_in(heard, 40, complete=True)
+    assert TurnTaking().patience_ms(command.ending) == TurnTaking().complete_ms
 
 
 def test_whole_questions_are_seldom_taken_for_unfinished(shared_data: Path) -> None:
     """5,000 questions that people wrote: hardly any of them would be waited for, most are answered early."""
     articles = json.loads((shared_data / "squad" / "dev-half-v1.1.json").read_text())["data"]
     asked = [qa["question"] for a in articles for p in a["paragraphs"] for qa in p["qas"]]
-    judged = [finished(question) for question in asked]
-    assert judged.count(Finish.OPEN) < 0.03 * len(asked)
-    assert judged.count(Finish.COMPLETE) > 0.6 * len(asked)
+    waits = sorted(TurnTaking().patience_ms(ending([(question, 1.0)], 0.95)) for question in asked)
+    assert waits[int(0.6 * len(waits))] == TurnTaking().complete_ms
+    assert waits[int(0.9 * len(waits))] <= TurnTaking().silence_ms
 
 
 @pytest.mark.parametrize(
