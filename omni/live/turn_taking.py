@@ -25,6 +25,10 @@ from omni.vad import FRAME_S
 
 READINGS = 6  # that tell how a turn ended
 CERTAIN = 9.0  # log-odds
+# in silences that normally end a turn
+EVEN = 2.0  # is waited out where an end is as likely as not,
+PER_NAT = 1.6  # less for each nat that it is likelier: who pauses in a sentence goes on at any moment alike
+OTHER = 0.84  # at least, after anything but a complete question
 Kind = Literal["onset", "false_onset", "begin", "pause", "resume", "end"]
 Reason = Literal["complete", "silence", "unfinished", "limit", "button"]
 
@@ -38,23 +42,21 @@ class TurnTaking:
     onset_ms: int = 64
     begin_ms: int = 96  # shorter bursts are no speech
     pause_ms: int = 160  # silence after which the recogniser may finish in advance
-    complete_ms: int = 320  # silence that ends a turn: after a complete question,
-    other_ms: int = 420  # after anything else, at least,
-    silence_ms: int = 500  # when nothing is known of the words,
-    light_ms: int = 500  # after "when was that" and its like, at most,
-    unfinished_ms: int = 1100  # and after what is unfinished
-    even_ms: int = 1000  # where an end is as likely as not
-    per_nat_ms: int = 800  # less for each nat that an end is likelier: who pauses goes on with a constant hazard
+    complete_ms: int = 320  # silence that ends a turn: at least, after a complete question,
+    silence_ms: int = 500  # normally; where an end is as likely as not, EVEN times as much,
+    unfinished_ms: int = 1100  # and at most
     limit_s: float = 60.0  # a turn never gets longer
 
     def patience_ms(self, end: Ending | None) -> float:
         """Silence that is waited out after words that end so."""
         if end is None:
             return self.silence_ms
-        patience = min(max(self.even_ms - self.per_nat_ms * end.log_odds, self.complete_ms), self.unfinished_ms)
+        patience = self.silence_ms * (EVEN - PER_NAT * end.log_odds)
         if end.light:
-            patience = min(patience, self.light_ms)
-        return patience if end.whole else max(patience, self.other_ms)
+            patience = min(patience, self.silence_ms)
+        if not end.whole:
+            patience = max(patience, OTHER * self.silence_ms)
+        return min(max(patience, self.complete_ms), self.unfinished_ms)
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,14 @@ def test_what_may_have_been_said_counts_as_likely_as_it_is() -> None:
     settings = TurnTaking()
     sure, doubted = judged(("How much is it?", 1.0)), judged(("How much is it?", 0.7), ("How much is the?", 0.3))
     assert sure.light and not doubted.light
-    assert settings.patience_ms(sure) == settings.light_ms < 800 < settings.patience_ms(doubted)
+    assert settings.patience_ms(sure) == settings.silence_ms < 800 < settings.patience_ms(doubted)
     assert ending([]) is None and settings.patience_ms(None) == settings.silence_ms
+
+
+def test_a_silence_that_was_chosen_holds_whatever_is_understood() -> None:
+    settings = TurnTaking(complete_ms=5000, silence_ms=5000, unfinished_ms=5000)
+    for text in ("How long is the notice period?", "How long is the", "When was that?", "the lease"):
+        assert settings.patience_ms(judged((text, 1.0))) == 5000
 
 
 def test_readings_that_disagree_about_the_last_word_are_waited_for() -> None:
