@@ -6,7 +6,8 @@ Four things go into config.json: the weight of the coarse score as a prior, the 
 log-probabilities to the probability that its sentence answers, the one to the probability that none does, and from
 which probability on a question counts as unanswered. The reads are those of the product: articles ingested into a
 workspace, the coarse search, its best windows. For a question without an answer the windows that hold the answer are
-taken away and the next best come up. Five minutes on one core.
+taken away and the next best come up. `--more` adds questions in people's own words, and such as nothing answers:
+SQuAD's were written with the paragraph in view. Five minutes on one core.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import cli_main
+from core.errors import UsageError, cli_main
 from core.runtime import set_up_logging
 from core.settings import Settings
 from rag.calibration import LogisticModel
@@ -89,6 +90,27 @@ def load_articles(path: Path) -> list[Article]:
     return articles
 
 
+def further_questions(path: Path, articles: Mapping[str, tuple[str, str]]) -> list[Question]:
+    """Questions of a file in SQuAD 2.0 layout about paragraphs of `articles`: title -> (file name, text).
+
+    Those that have no answer have no places.
+    """
+    found = []
+    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+        if article["title"] not in articles:
+            raise UsageError(f"{path} asks about {article['title']}, which is not held out", remedy="Leave it out")
+        document, text = articles[article["title"]]
+        for paragraph in article["paragraphs"]:
+            offset = text.index(paragraph["context"])
+            for qa in paragraph["qas"]:
+                places = tuple(
+                    (offset + a["answer_start"], offset + a["answer_start"] + len(a["text"])) for a in qa["answers"]
+                )
+                answers = tuple(sorted({a["text"] for a in qa["answers"]}))
+                found.append(Question(qa["question"].strip(), document, places, answers))
+    return found
+
+
 def ingest_articles(
     home: Path, articles: Sequence[tuple[str, str]], settings: Settings
 ) -> tuple[Workspace, HybridRetriever]:
@@ -130,7 +152,7 @@ def collect(
     reads = []
     for question in questions:
         hits = retriever.search(question.text, 2 * locator.settings.top_windows)
-        if not answerable:
+        if not answerable:  # for those that nothing answers nothing is taken away
             hits = [hit for hit in hits if not holds(hit, question)]
         hits = hits[: locator.settings.top_windows]
         if hits and (not answerable or any(holds(hit, question) for hit in hits)):
@@ -241,6 +263,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="the SQuAD file it was trained on")
     parser.add_argument("--model", type=Path, default=Path("models/locator"), help="model folder to calibrate")
     parser.add_argument("--questions", type=int, default=1000, help="of the held-out articles")
+    parser.add_argument("--more", type=Path, help="further questions about them, SQuAD 2.0 JSON, as people would ask")
     parser.add_argument("--others", type=int, default=14, help="further articles in the store")
     parser.add_argument("--home", type=Path, help="keep the workspace here (default: a temporary folder)")
     options = parser.parse_args()
@@ -250,12 +273,16 @@ def main() -> int:
     texts = [(f"{i:03}.txt", articles[i].text) for i in [*held, *others]]
     asked = [question for i in held for question in articles[i].questions]
     asked = [asked[i] for i in np.random.default_rng(0).permutation(len(asked))[: options.questions]]
+    titles = {articles[i].title: (f"{i:03}.txt", articles[i].text) for i in held}
+    more = further_questions(options.more, titles) if options.more else []
+    asked += [question for question in more if question.places]
     settings = Settings()
     with tempfile.TemporaryDirectory() as folder:
         workspace, retriever = ingest_articles(options.home or Path(folder), texts, settings)
         locator = load_locator(options.model, workspace=workspace, settings=settings)
         answerable = collect(locator, retriever, asked, answerable=True)
-        without = collect(locator, retriever, asked, answerable=False)
+        unanswerable = [question for question in more if not question.places]
+        without = collect(locator, retriever, [*asked, *unanswerable], answerable=False)
         workspace.close()
     found = calibrate(answerable, without)
     path = options.model / CONFIG

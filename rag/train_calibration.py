@@ -25,7 +25,8 @@ import numpy as np
 
 from core.errors import UsageError, cli_main
 from core.settings import Settings, load_settings
-from rag.calibrate_locator import expected_calibration_error
+from rag.calibrate_locator import expected_calibration_error, further_questions
+from rag.calibrate_locator import load_articles as squad_articles
 from rag.calibration import PATH, LogisticModel
 from rag.locator import whole_sentences
 from rag.query import understand
@@ -72,6 +73,7 @@ class Shelf:
     locator: SentenceLocator
     trained: Locator | None
     questions: list[Question]
+    unanswerable: list[Question] = field(default_factory=list)  # about its articles, which do not tell
     support: dict[str, list[Support]] = field(default_factory=dict)  # by the locator's name
 
 
@@ -99,6 +101,20 @@ def load_articles(path: Path, count: int, per_article: int, seed: int) -> dict[s
             offset += len(paragraph["context"]) + 2
         articles[article["title"]] = ("\n\n".join(texts), rng.sample(questions, min(per_article, len(questions))))
     return articles
+
+
+def add_more(articles: dict[str, tuple[str, list[Question]]], data: Path, more: Path) -> list[Question]:
+    """Add the articles and answerable questions of a file in SQuAD 2.0 layout; return those that nothing answers.
+
+    `data`: the file that has the articles' whole texts.
+    """
+    whole = {article.title: article.text for article in squad_articles(data)}
+    asked = further_questions(more, {title: (title, text) for title, text in whole.items()})
+    for question in asked:
+        _, questions = articles.setdefault(question.document, (whole[question.document], []))
+        if question.places:
+            questions.append(Question(question.text, question.document, *question.places[0]))
+    return [Question(question.text, question.document, 0, 0) for question in asked if not question.places]
 
 
 def build_shelf(home: Path, name: str, articles: dict[str, tuple[str, list[Question]]], settings: Settings) -> Shelf:
@@ -197,6 +213,7 @@ def fit(shelves: Sequence[Shelf], command: str) -> dict[str, object]:
         shelf.locator.model = sentence
         collect_support(shelf, [(q.article, q.text) for q in shelf.questions], answerable=True)
         collect_support(shelf, [(q.article, q.text) for q in other.questions], answerable=False)
+        collect_support(shelf, [(q.article, q.text) for q in shelf.unanswerable], answerable=False)
         collect_support(shelf, talk, answerable=False)
     fitted: dict[str, object] = {
         "refit": command,
@@ -242,19 +259,23 @@ def command_line() -> int:
     parser.add_argument("--data", type=Path, required=True, help="SQuAD train, JSON")
     parser.add_argument("--articles", type=int, default=24, help="articles used, half in each workspace (default 24)")
     parser.add_argument("--questions", type=int, default=16, help="questions of each article (default 16)")
+    parser.add_argument("--more", type=Path, help="further questions about its articles, SQuAD 2.0 JSON")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=PATH, help="default: the file that is shipped")
     arguments = parser.parse_args()
     articles = load_articles(arguments.data, arguments.articles, arguments.questions, arguments.seed)
+    unanswerable = add_more(articles, arguments.data, arguments.more) if arguments.more else []
     titles = sorted(articles)
     command = (
         f"python -m rag.train_calibration --data {arguments.data.name} --articles {arguments.articles} "
-        f"--questions {arguments.questions} --seed {arguments.seed}"
+        f"--questions {arguments.questions} --seed {arguments.seed}{' --more FILE' if arguments.more else ''}"
     )
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         settings = load_settings(home)
         shelves = [build_shelf(home, f"half{i}", {t: articles[t] for t in titles[i::2]}, settings) for i in range(2)]
+        for i, shelf in enumerate(shelves):
+            shelf.unanswerable = [question for question in unanswerable if question.article in titles[i::2]]
         fitted = fit(shelves, command)
     arguments.out.write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UsageError
 from rag.altered_questions import Alterations, names_in
+from rag.calibrate_locator import further_questions
 from rag.locator_reads import Phase, altering, make_example, targets
 from rag.reading import assemble, load_tokenizer
 from rag.sliding_window import LocatorConfig
@@ -99,3 +101,12 @@ def test_a_share_of_the_questions_comes_from_elsewhere() -> None:
     more = order[order >= 1000]
     assert 240 < len(more) < 360 and np.bincount(more - 1000).min() > 20
     assert (order[order < 1000] == np.flatnonzero(order < 1000)).all()
+
+
+def test_further_questions_are_placed_in_the_whole_article(tmp_path: Path) -> None:
+    whole = {"Inventors": ("000.txt", "\n\n".join(CONTEXTS))}
+    answered = further_questions(write(tmp_path / "a.json"), whole)
+    assert [whole["Inventors"][1][slice(*question.places[0])] for question in answered] == ["1861", "1914"]
+    assert not any(question.places for question in further_questions(write(tmp_path / "b.json", True), whole))
+    with pytest.raises(UsageError, match="Inventors"):
+        further_questions(tmp_path / "a.json", {})
