@@ -63,6 +63,11 @@ def phones(word: str) -> str:
     return _arpabet(_lexicon()(word)) if re.search("[a-z]", word) else ""
 
 
+def in_dictionary(word: str) -> bool:
+    """Whether the voice's dictionary has a word; else its phones are read off the letters."""
+    return word in _lexicon()
+
+
 def _possessive(said: str) -> str:
     return _arpabet(plural(tuple(said.lower().split())))
 

@@ -64,8 +64,8 @@ def _substitution_costs() -> np.ndarray:
     return costs
 
 
-_SUBSTITUTE = _substitution_costs()
-_SKIP = np.array([_WEAK.get(phone, 0.8) for phone in PHONES], np.float32)  # of a phone that one side lacks
+SUBSTITUTE = _substitution_costs()
+SKIP = np.array([_WEAK.get(phone, 0.8) for phone in PHONES], np.float32)  # of a phone that one side lacks
 
 
 class TermIndex:
@@ -178,7 +178,7 @@ _KINDS = _kinds()
 def phone_distance(a: Sequence[int], b: Sequence[int]) -> float:
     """Weighted Levenshtein distance of two runs of phones: about 1 for each that differs much."""
     if not a or not b:
-        return float(_SKIP[list(a or b)].sum())
+        return float(SKIP[list(a or b)].sum())
     longer = max(len(a), len(b))
     return float(_distances(np.asarray(a), np.asarray([b]), np.array([len(b)]))[0]) * longer
 
@@ -187,15 +187,15 @@ def _distances(heard: np.ndarray, terms: np.ndarray, lengths: np.ndarray) -> np.
     """Weighted Levenshtein distances of (m,) phones to each of (n, width), over the longer length."""
     if not len(terms):
         return np.zeros(0, np.float32)
-    skip_term = _SKIP[terms]  # (n, width)
+    skip_term = SKIP[terms]  # (n, width)
     row = np.concatenate([np.zeros((len(terms), 1), np.float32), np.cumsum(skip_term, axis=1)], axis=1)
     for phone in heard:
         above, row = row, np.empty_like(row)
-        row[:, 0] = above[:, 0] + _SKIP[phone]
-        cost = _SUBSTITUTE[phone][terms]
+        row[:, 0] = above[:, 0] + SKIP[phone]
+        cost = SUBSTITUTE[phone][terms]
         for j in range(1, row.shape[1]):
             row[:, j] = np.minimum(
-                np.minimum(above[:, j - 1] + cost[:, j - 1], above[:, j] + _SKIP[phone]),
+                np.minimum(above[:, j - 1] + cost[:, j - 1], above[:, j] + SKIP[phone]),
                 row[:, j - 1] + skip_term[:, j - 1],
             )
     total = row[np.arange(len(terms)), lengths]

@@ -11,6 +11,7 @@ talk about the documents is searched for without them; only the second look may 
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import ModelError
 from omni.audio import SILENCE_PEAK, resample
 from omni.biased_models import BiasedModels
 from omni.close_terms import MAX_CORRECTIONS
@@ -27,15 +29,18 @@ from omni.language_bias import BiasedModel, read_built
 from omni.moonshine_bias import DocumentBias, general_trigram
 from omni.moonshine_model import LEAST_SAMPLES, MoonshineModel, load_moonshine
 from omni.moonshine_search import Beam, beam_search, token_limit
-from omni.moonshine_terms import BELIEVED, DocumentTerms, Repair
+from omni.moonshine_terms import BELIEVED, DocumentTerms, Doubts, Repair
 from omni.moonshine_text import written
 from omni.other_readings import Readings
+from omni.phone_recogniser import PhoneRecogniser, load_phone_recogniser
 from omni.second_listener import SecondListener
 from omni.second_look import LONGEST_S, OFF_TOPIC, Evidence, SecondLook
 from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+
+logger = logging.getLogger(__name__)
 
 SHORT_S = 2.0  # what is no longer may be one of
 COMMANDS = frozenset(
@@ -91,6 +96,11 @@ class MoonshineRecogniser:
         self._vad = VadSettings(min_silence_ms=min_silence_ms, max_segment_s=MAX_S)
         self._models = BiasedModels()
         self.beside = SecondListener()
+        self.phones: PhoneRecogniser | None = None
+        try:
+            self.phones = load_phone_recogniser()
+        except ModelError as error:
+            logger.warning("%s; names are put back by how they are written alone. %s", error, error.remedy)
 
     def transcribe(self, waveform: Waveform, *, vocabulary: Sequence[str] = ()) -> Transcript:
         """vocabulary: `document_language(workspace)` or a list of words; its first use builds the mixed model."""
@@ -139,8 +149,8 @@ class MoonshineRecogniser:
             self.model, states, token_limit(len(samples)), bias=expected.bias if expected else None, given=given
         )
         look = None
-        if final and expected is not None and len(samples) <= LONGEST_S * SAMPLE_RATE:
-            look = partial(self._second_look, expected.second, samples, beside())
+        if final and expected is not None and self.phones is not None and len(samples) <= LONGEST_S * SAMPLE_RATE:
+            look = partial(self._second_look, expected.second, Evidence(self.phones(states), (), beside()))
         biased: list[Beam] = []
         if expected is not None and beams[0].bias < ON_TOPIC * len(self.model.text(beams[0].tokens).split()):
             biased = beams  # somebody seems to talk about something else: heard as if there were no documents
@@ -182,7 +192,7 @@ class MoonshineRecogniser:
         biased: Sequence[Beam] = (),
         *,
         short: bool = False,
-        look: Callable[[str, Evidence], Seen | None] | None = None,
+        look: Callable[[str, Readings, Doubts, bool], Seen | None] | None = None,
     ) -> Reading:
         """Beams of the same words count together: marks and capitals divide what is likely among several of them.
 
@@ -200,11 +210,11 @@ class MoonshineRecogniser:
             doubts = [(*place, -logp) for place, logp in zip(self.model.places(best.tokens), best.logps, strict=True)]
             heard = [(self.model.text(groups[words][0].tokens), math.exp(scores[words] - total)) for words in ranked]
             if not biased:
-                seen = look(line, Evidence(heard, (), doubts)) if look else None
+                seen = look(line, heard, doubts, True) if look else None
                 line, repairs = seen or expected.terms.repaired(line, doubts)
             elif look and not (short and ranked[0] in COMMANDS):
                 heard += [(text, OTHERWISE * p) for text, p in self._texts(biased)]
-                seen = look(line, Evidence(heard, (), doubts, on_topic=False))
+                seen = look(line, heard, doubts, False)
                 line, repairs = seen or (line, [])
                 repairs = [repair for repair in repairs if repair.probability > OFF_TOPIC]
         names = expected.biased.names if expected and (not biased or line != heard_line) else {}
@@ -252,11 +262,10 @@ class MoonshineRecogniser:
 
     @staticmethod
     def _second_look(
-        second: SecondLook, samples: np.ndarray, beside: Readings, line: str, evidence: Evidence
+        second: SecondLook, known: Evidence, line: str, readings: Readings, doubts: Doubts, on_topic: bool
     ) -> Seen | None:
-        repairs = second.repairs(line, samples, replace(evidence, second=beside))
-        least = 0.5 if evidence.on_topic else OFF_TOPIC
-        return None if repairs is None else (second.applied(line, repairs, least), repairs)
+        repairs = second.repairs(line, replace(known, readings=readings, doubts=doubts, on_topic=on_topic))
+        return None if repairs is None else (second.applied(line, repairs, 0.5 if on_topic else OFF_TOPIC), repairs)
 
     def _closed(self, beams: list[Beam]) -> float:
         """The share of the beams that end in a full stop or a question mark."""

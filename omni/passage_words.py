@@ -60,6 +60,10 @@ class NearWords:
                 before = word
         self._seen = {before: sum(after.values()) for before, after in self._after.items()}
 
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Each two words that stand in a row."""
+        return ((before, word) for before, after in self._after.items() for word in after if before != "<s>")
+
     def p(self, word: str, history: History = ()) -> float:
         """P(word | the last word of history); 0 for a word that is in none of them."""
         alone = self.words.get(word, 0.0)

@@ -49,6 +49,10 @@ class Lexicon:
         lines = "".join(f"{word} {' '.join(phones)}\n" for word, phones in sorted(self._entries.items()))
         path.write_bytes(gzip.compress(lines.encode("ascii"), mtime=0))
 
+    @property
+    def words(self) -> list[str]:
+        return list(self._entries)
+
     def __len__(self) -> int:
         return len(self._entries)
 

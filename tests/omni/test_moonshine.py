@@ -238,7 +238,7 @@ class Noted:
     def __init__(self, instead: str = "") -> None:
         self.instead, self.shown = instead, list[tuple[str, Evidence]]()
 
-    def repairs(self, line: str, samples: np.ndarray, evidence: Evidence) -> list[Repair] | None:
+    def repairs(self, line: str, evidence: Evidence) -> list[Repair] | None:
         self.shown.append((line, evidence))
         end = len(line.split()[0])
         text = self.instead + line[end:]

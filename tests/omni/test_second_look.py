@@ -1,4 +1,4 @@
-"""A second look at what was understood: passages, forced alignment, evidence; and the listener beside."""
+"""A second look at what was understood: passages, evidence, what is believed; and the listener beside."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from omni.types import Waveform
 pytest.importorskip("pocketsphinx")
 
 from omni.biased_models import BiasedModels
-from omni.forced_alignment import aligned
 from omni.moonshine_bias import general_trigram
+from omni.moonshine_model import load_moonshine, weights_folder
 from omni.moonshine_terms import Repair
+from omni.phone_recogniser import HeardPhones, load_phone_recogniser
 from omni.second_listener import SecondListener
 from omni.second_look import Evidence, SecondLook
 from omni.sphinx_decoder import general_language_model
+
+if weights_folder() is None:
+    pytest.skip("the wheel moonshine-voice is not installed", allow_module_level=True)
 
 PASSAGES = [
     "the byzantines helped the khazars . the pecheneg tribes came later",
@@ -57,6 +61,11 @@ def sound() -> np.ndarray:
     return resample(Waveform(samples, voice.sample_rate), 16_000).samples
 
 
+@pytest.fixture(scope="module")
+def heard(sound: np.ndarray) -> HeardPhones:
+    return load_phone_recogniser()(load_moonshine().encode(sound))
+
+
 # --- passages ---------------------------------------------------------------------------------------------------------
 
 
@@ -87,88 +96,50 @@ def test_passages_are_kept_with_the_language_of_the_documents(tmp_path: Path) ->
     assert built.passages() == ["the hadravan pump is old . its quillwort is replaced in may ."]
 
 
-# --- sound ------------------------------------------------------------------------------------------------------------
-
-
-def test_sound_speaks_for_the_words_that_were_said(sound: np.ndarray) -> None:
-    words = SAID.split()
-    with aligned(sound, words) as heard:
-        assert heard is not None
-        assert heard.gain(2, 3, ["strings"]) == 0.0
-        for other in (["elephants"], ["bananas", "and"], ["quillworts"]):
-            wrong = heard.gain(2, 3, other)
-            assert wrong is not None and wrong < -20
-    with aligned(sound, [*words[:2], "elephants", *words[3:]]) as heard:
-        assert heard is not None
-        right = heard.gain(2, 3, ["strings"])
-        assert right is not None and right > 20
-
-
-def test_words_that_the_sound_has_no_room_for_do_not_gain_by_being_left_out(sound: np.ndarray) -> None:
-    """A way through the first words alone scores better than one through all of them."""
-    words = SAID.split()
-    long = ["unconstitutionally", "telecommunications", "representatives"]
-    with aligned(sound, words) as heard:
-        assert heard is not None
-        for start, end in ((2, 3), (0, 2), (6, 7)):
-            gain = heard.gain(start, end, [*words[start:end], *long])
-            assert gain is None or gain < -20
-    with aligned(sound, [*words, long[0]]) as heard:  # what was heard too much at the end keeps the rest from nothing
-        assert heard is not None
-        wrong = heard.gain(2, 3, ["bananas"])
-        assert wrong is not None and wrong < -20
-
-
-def test_what_cannot_be_said_is_no_evidence(sound: np.ndarray) -> None:
-    with aligned(sound, SAID.split()) as heard:
-        assert heard is not None and heard.gain(2, 3, ["---"]) is None
-    with aligned(sound, []) as heard:
-        assert heard is None
-
-
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_word_that_sounds_otherwise_gives_way_to_one_of_the_passage(look: SecondLook, sound: np.ndarray) -> None:
+def test_a_word_that_sounds_otherwise_gives_way_to_one_of_the_passage(look: SecondLook, heard: HeardPhones) -> None:
     line = "How many strings does the man darling have?"
     doubts = [(line.index("man"), line.index(" have"), 6.0)]
-    repairs = look.repairs(line, sound, Evidence([(line, 0.6), ("How many strings does the mandolin have?", 0.4)],
+    repairs = look.repairs(line, Evidence(heard, [(line, 0.6), ("How many strings does the mandolin have?", 0.4)],
                                                  [(SAID, 1.0)], doubts))  # fmt: skip
     assert repairs is not None and look.applied(line, repairs) == "How many strings does the mandolin have?"
     assert [repair.probability for repair in repairs] == sorted((r.probability for r in repairs), reverse=True)
 
 
-def test_what_was_understood_stays(look: SecondLook, sound: np.ndarray) -> None:
+def test_what_was_understood_stays(look: SecondLook, heard: HeardPhones) -> None:
     line = "How many strings does the mandolin have?"
     for second in ([], [(SAID, 1.0)], [("how many springs does the man darling have", 1.0)]):
-        repairs = look.repairs(line, sound, Evidence([(line, 1.0)], second, [(0, len(line), 0.1)]))
+        repairs = look.repairs(line, Evidence(heard, [(line, 1.0)], second, [(0, len(line), 0.1)]))
         assert repairs is not None and look.applied(line, repairs) == line
 
 
-def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, sound: np.ndarray) -> None:
-    assert look.repairs("Zebras!", sound, Evidence([("Zebras!", 1.0)])) is None
+def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, heard: HeardPhones) -> None:
+    assert look.repairs("Zebras!", Evidence(heard, [("Zebras!", 1.0)])) is None
 
 
 def test_a_line_about_something_else_gives_way_only_where_another_listener_heard_so(
-    look: SecondLook, sound: np.ndarray
+    look: SecondLook, heard: HeardPhones
 ) -> None:
     line = "How many strings does the man darling have?"
     readings, doubts = [(line, 1.0)], [(line.index("man"), line.index(" have"), 6.0)]
 
     def seen(line: str, second: list[tuple[str, float]], *, on_topic: bool) -> list[Repair] | None:
-        return look.repairs(line, sound, Evidence(readings, second, doubts, on_topic=on_topic))
+        return look.repairs(line, Evidence(heard, readings, second, doubts, on_topic=on_topic))
 
     assert seen(line, [], on_topic=False) is None and seen(line, [], on_topic=True) is not None
     repairs = seen(line, [(SAID, 1.0)], on_topic=False)
     assert repairs is not None and look.applied(line, repairs) == "How many strings does the mandolin have?"
-    sure = seen(line, [(SAID, 1.0)], on_topic=True)
-    assert sure is not None and sure[0].term == repairs[0].term and sure[0].probability > repairs[0].probability
+    assert seen(line, [("how many strings does the man darling have", 1.0)], on_topic=False) == []
     assert seen("Strings, please", [("strings please", 1.0)], on_topic=False) is None  # short: an order, or a thank-you
 
 
-def test_a_voice_that_pocketsphinx_does_not_understand_is_not_judged_by_it(look: SecondLook, sound: np.ndarray) -> None:
+def test_a_voice_that_pocketsphinx_does_not_understand_is_not_judged_by_it(
+    look: SecondLook, heard: HeardPhones
+) -> None:
     line = "How many strings does the man darling have?"
-    assert look.repairs(line, sound, Evidence([(line, 1.0)], [("oh money screens thus a medal in half", 1.0)])) is None
+    assert look.repairs(line, Evidence(heard, [(line, 1.0)], [("oh money screens thus a medal in half", 1.0)])) is None
 
 
 # --- the listener -----------------------------------------------------------------------------------------------------
