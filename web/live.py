@@ -159,6 +159,7 @@ class _Connection:
             "conversation": self.session.answerer.conversation,
             "mode": conversation.mode,
             "rate": conversation.replies.rate,
+            "volume": conversation.replies.volume,
             "speak": conversation.replies.speaks,
             "ready": assistant.ready.is_set(),
             "recogniser": recogniser_name(settings.speech),

@@ -15,34 +15,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omni.live.backchannel import is_backchannel
 from omni.live.commands import begins_command
 from omni.live.completeness import words_of
 
 DUCK_FRAMES, HOLD_FRAMES = 2, 4  # of 32 ms
-LONG_S = 1.5  # of speech: neither "mhm" nor a command is that long
+LONG_S = 1.5  # of speech: no "mhm" is that long,
+LONG_COMMAND_S = 2.4  # and no command so long
 SAYS_SOMETHING_S = 0.6  # from then on a partial transcript is believed
-
-_ALONE = frozenset(
-    str.split(
-        """mhm mhmm mm mmm mmhmm hmm hmmm hm um umm uh uhh huh uhm ah ahh oh ohh aha
-        yeah yes yep yup ya okay ok right sure alright exactly indeed true
-        good great nice fine cool wow really interesting absolutely definitely totally perfect gotcha understood agreed
-        correct no"""
-    )
-)
-_TOGETHER = frozenset(
-    " ".join(phrase.split("_"))
-    for phrase in str.split(
-        """uh_huh mm_hmm mm_mm all_right i_see i_know of_course got_it i_understand makes_sense that_makes_sense
-        sounds_good very_good that's_right that's_true that's_good that_is_right oh_okay oh_i_see oh_right yeah_yeah
-        yes_yes okay_okay right_right no_way thank_you thanks very_nice oh_really is_that_so you_don't_say
-        fair_enough"""
-    )
-)
-# What recognisers without such words in their dictionary write for "mhm" and "uh-huh".
-_MISHEARD = frozenset(
-    str.split("him hum home ham hun hung m mm n and in on a the oh of who whom huh hey he her or are it you")
-)
 
 
 class Verdict(enum.Enum):
@@ -72,7 +52,7 @@ def judge(heard: Interruption) -> Judgement:
     if is_echo(words, heard.being_said) and (len(words) > 2 or not heard.ended):
         return Judgement(Verdict.RESUME if heard.ended else Verdict.WAIT, "echo")
     if not heard.ended:
-        if heard.speech_s >= LONG_S:
+        if heard.speech_s >= (LONG_COMMAND_S if words and begins_command(words) else LONG_S):
             return Judgement(Verdict.CANCEL)
         says = heard.speech_s >= SAYS_SOMETHING_S and len(words) >= 2 and not is_backchannel(text)
         if says and begins_command(words):
@@ -83,16 +63,6 @@ def judge(heard: Interruption) -> Judgement:
     if any(is_backchannel(reading, heard.speech_s) for reading in heard.readings[:3]):
         return Judgement(Verdict.RESUME, "backchannel")
     return Judgement(Verdict.CANCEL)
-
-
-def is_backchannel(text: str, speech_s: float = 1.0) -> bool:
-    """Whether a text only says that somebody is listening. Short sounds may be misheard as one of a few small words."""
-    words = words_of(text)
-    if not words or len(words) > 4:
-        return False
-    if all(word in _ALONE for word in words) or " ".join(words) in _TOGETHER:
-        return True
-    return speech_s <= 0.5 and all(word in _MISHEARD | _ALONE for word in words)
 
 
 def is_echo(words: Sequence[str], being_said: str) -> bool:

@@ -1,4 +1,4 @@
-"""What can be said to the conversation itself: "stop", "repeat that", "slower", "go on", "where is that?"
+"""What can be said to the conversation itself: "stop", "repeat that", "slower", "louder", "go on", "where is that?"
 
     recognise(["lower", "slower"], speech_s=0.6)      # Command("slower", ...): the second hypothesis says it
     recognise(["how do i stop the pump"], speech_s=1.6)   # None: a question
@@ -10,75 +10,136 @@ distance of phones (after Wagner & Fischer, 1974), with phones of one class half
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
 from core.runtime import require
+from omni.live.backchannel import is_backchannel
 from omni.live.completeness import QUESTION_WORDS, words_of
 
-CommandName = Literal["stop", "repeat", "slower", "faster", "go_on", "open_page", "where"]
+CommandName = Literal["stop", "repeat", "slower", "faster", "louder", "quieter", "go_on", "open_page", "where"]
 COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
 
+
+def _split(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(part.split()) for part in text.split("|"))
+
+
+# In lower case, bare: what people put around them (_CARRIERS, _FRAMES, _POLITE) is taken off before they are compared.
 _PHRASES: dict[CommandName, str] = {
     "stop": """
-        stop | stop it | stop that | stop talking | stop speaking | stop reading | stop there | be quiet | quiet
-        | shut up | hush | silence | enough | that's enough | that is enough | that will do | that'll do |
-        cancel | cancel that | never mind | hold on | wait | pause | wait a minute | wait a second | hang on |
-        one moment
+        stop | stop it | stop that | stop this | stop talking | stop speaking | stop reading | stop there | stop
+        stop | be quiet | be silent | quiet | shut up | hush | silence | enough | that's enough | that is enough |
+        that will do | that'll do | enough of that | cancel | cancel that | never mind | nevermind | forget it |
+        hold on | hold it | wait | pause | pause there | wait a minute | wait a second | wait a moment | hang on |
+        one moment | one second | just a moment | just a second | just a minute | give me a second | give me a
+        moment | no stop | i've heard enough | thank you stop
     """,
     "repeat": """
-        repeat | repeat that | repeat it | repeat this | repeat the answer | say that again | say it again | say
-        again | say that once more | once more | one more time | again | come again | pardon | pardon me | i beg
-        your pardon | what did you say | what was that | what was that again | could you repeat that | can you
-        repeat that | can you say that again | could you say that again | would you repeat that | read it again
-        | read that again | i didn't catch that | i did not catch that | i didn't hear that | i missed that
+        repeat | repeat that | repeat it | repeat this | repeat the answer | repeat your answer | repeat yourself |
+        repeat the last sentence | repeat the last part | say that again | say it again | say again | say that once
+        more | say that one more time | once more | once again | one more time | again | come again | pardon |
+        pardon me | i beg your pardon | beg your pardon | sorry | sorry what | excuse me | what did you say | what
+        did you just say | what was that | what was that again | read it again | read that again | read that once
+        more | i didn't catch that | i did not catch that | i didn't hear that | i did not hear that | i didn't hear
+        you | i missed that | i didn't get that | i did not get that | i didn't understand that | i didn't quite
+        catch that | i didn't quite get that | sorry i didn't catch that | sorry i didn't hear that | sorry i missed
+        that | say what | the last sentence again
     """,
     "slower": """
-        slower | slow down | more slowly | speak slower | speak more slowly | talk slower | talk more slowly | a
-        bit slower | a little slower | slow it down | not so fast | too fast | that's too fast | you're too fast
-        | can you speak slower | can you speak more slowly | could you speak slower | could you speak more
-        slowly | can you slow down | could you slow down | read slower | go slower
+        slower | slow down | slow | more slowly | slowly | speak slower | speak more slowly | speak slowly | talk
+        slower | talk more slowly | talk slowly | say it slower | say it slowly | say that more slowly | slow it
+        down | slow that down | not so fast | not so quickly | too fast | that's too fast | that is too fast | that
+        was too fast | you're too fast | you are too fast | you are speaking too fast | you're speaking too fast |
+        you speak too fast | you're talking too fast | you talk too fast | it's too fast | read slower | read more
+        slowly | read slowly | go slower | much slower | even slower | still slower | less fast
     """,
     "faster": """
-        faster | speed up | speak faster | talk faster | more quickly | quicker | a bit faster | a little faster
-        | hurry up | speed it up | too slow | that's too slow | you're too slow | can you speak faster | could
-        you speak faster | can you speed up | could you speed up | go faster | read faster
+        faster | speed up | speak faster | speak more quickly | speak quicker | talk faster | more quickly | quicker
+        | hurry up | hurry | speed it up | too slow | that's too slow | that is too slow | you're too slow | you are
+        too slow | you speak too slowly | you're speaking too slowly | you are speaking too slowly | it's too slow |
+        go faster | read faster | much faster | even faster | still faster | say it faster | not so slow | not so
+        slowly
+    """,
+    "louder": """
+        louder | speak up | speak louder | speak more loudly | talk louder | more volume | volume up | turn it up |
+        turn up the volume | turn the volume up | turn up | raise the volume | increase the volume | make it louder
+        | too quiet | that's too quiet | you're too quiet | you are too quiet | it's too quiet | too soft | i can't
+        hear you | i cannot hear you | i can't hear that | i can't hear anything | i can hardly hear you | i can
+        barely hear you | much louder | even louder | not so quiet | not so quietly
+    """,
+    "quieter": """
+        quieter | speak quieter | speak more quietly | speak softer | speak more softly | talk quieter | softer |
+        more quietly | less loud | not so loud | not so loudly | too loud | that's too loud | that is too loud |
+        you're too loud | you are too loud | it's too loud | volume down | turn it down | turn down the volume |
+        turn the volume down | lower the volume | reduce the volume | less volume | make it quieter | much quieter |
+        even quieter | lower your voice | keep it down
     """,
     "go_on": """
-        go on | go ahead | continue | carry on | keep going | keep on | keep talking | keep reading | resume |
-        read on | go on reading | and then | what else | tell me more | please go on | you can go on | go on
-        then | and what else | next
+        go on | go ahead | continue | continue reading | continue speaking | continue talking | carry on | keep
+        going | keep on | keep talking | keep reading | keep speaking | resume | read on | go on reading | go on
+        speaking | go on talking | and then | what else | tell me more | you can go on | you can continue | you may
+        continue | go on then | and what else | next | proceed | move on | yes go on | yes continue | yes go ahead |
+        what then | what next | go on i'm listening | read more | read me more
     """,
     "open_page": """
-        open the page | open page | open that page | open it | open that | open the document | open the file |
-        show me the page | show the page | show page | show that page | show me that page | show me | show it |
-        show me that | show that | show it to me | show me the passage | show the passage | show me the document
-        | show me the source | show the source | go to the page | go to that page | let me see | let me see it |
-        let me see that | let me see the page | can i see it | can i see that | can i see the page | can you
-        show me | can you show me the page | can you open the page | could you open the page | could you show me
-        the page
+        open the page | open page | open that page | open this page | open it | open that | open the document | open
+        that document | open the file | open the pdf | show me the page | show the page | show page | show that page
+        | show me that page | show me this page | show me | show it | show me that | show that | show it to me |
+        show me the passage | show the passage | show me that passage | show me the document | show the document |
+        show me the source | show the source | show me the place | show me the original | show me where | show me
+        where it says that | show me where it says so | show me where that is | show me where it is | show me where
+        you found that | go to the page | go to that page | jump to the page | jump to that page | take me to the
+        page | take me there | take me to that page | bring up the page | pull up the page | let me see | let me see
+        it | let me see that | let me see the page | let me see that page | let me read it | let me read that | can
+        i see it | can i see that | can i see the page | can i see that page | may i see it | may i see the page |
+        may i see that | could i see it | could i see that | could i see the page | i want to see it | i want to see
+        that | i want to see the page | i'd like to see it | i'd like to see that | i'd like to see the page
     """,
     "where": """
-        where is that | where's that | where is it | where is this | where does it say that | where does it say
-        so | where does it say this | where is that from | where's that from | where does that come from | where
-        did you get that | where did you find that | where did you read that | where is that written | where
-        does that stand | which page | what page | which page is that | what page is that | which page is that
-        on | what page is that on | which page is it on | what page is it on | on which page | on what page |
-        what is the source | what's the source | what is your source | what's your source | source | who says
-        that | who says so | says who | how do you know | how do you know that
+        where is that | where's that | where is it | where is this | where does it say that | where does it say so |
+        where does it say this | where does that say so | where does it stand | where is that from | where's that
+        from | where does that come from | where did you get that | where did you get that from | where did you find
+        that | where did you find it | where did you find this | where did you read that | where did you see that |
+        where do you see that | where have you got that from | where do you get that from | where do you have that
+        from | where is that written | where is it written | where's that written | where does that stand | where
+        can i find that | where can i read that | which page | what page | which page is that | what page is that |
+        which page is it | what page is it | which page is this | which page is that on | what page is that on |
+        which page is it on | what page is it on | which page was that | what page was that | on which page | on
+        what page | on which page is that | on what page is that | on which page is it | on what page is it | which
+        document | which document is that | which document is that in | which document is that from | what document
+        is that | what document is that from | which file is that | in which document | in which document is that |
+        which source | what source | what is the source | what's the source | what is your source | what's your
+        source | what is the source of that | source | who says that | who says so | says who | how do you know |
+        how do you know that | where exactly | where exactly is that | where is that exactly
     """,
 }
+# Around a command, at its beginning and at its end.
+_CARRIERS = _split(
+    """can you please | could you please | would you please | can you | could you | would you | will you | can we
+    | could we | i want you to | i'd like you to | i would like you to | i need you to | you should | you can
+    | just | let's"""
+)
+_FRAMES = _split(
+    """a little bit | a little | a bit | a bit more | just a bit | just a little | some more | for me | for a moment
+    | for a second | for a minute | right now | right there | at once | if you can | if you could | a tad | slightly
+    | a second | a moment | a minute | one more time"""
+)
 _POLITE = frozenset(
-    str.split("please thanks thank you ok okay now just hey lectern um uh er erm well oh so and then alright")
+    str.split(
+        """please thanks thank you ok okay now just hey lectern um uh er erm well oh so and then alright ah hm hmm no
+        yes yeah but actually sorry"""
+    )
 )
 
-MAX_WORDS = 7
+MAX_WORDS = 10
 MAX_SPEECH_S = 3.2  # nobody needs longer for one of them
 SHORT_S = 1.2  # of speech, in which every reading may sound like a command
 # by sound: the share of phones that may differ
 _NEAR, _NEAR_ALONE = 0.22, 0.15  # the second for one-word commands, which many words resemble
+_NEAR_QUESTION = 0.09  # of what begins as questions do: "what did he say" is not "what did you say"
 _LEAST_PHONES = 4
 # hypotheses after the first must be about as likely: recognisers list a great many readings of a long sentence
 _READINGS = 5
@@ -119,14 +180,16 @@ def recognise(
     for words in bare[:1]:
         if len(words) > MAX_WORDS:
             return None
-    for words in bare:
-        said = " ".join(words)
-        if said in known:
-            return Command(known[said], said)
-        if len(words) == 2 * len(set(words)) and " ".join(words[: len(words) // 2]) in known:  # "stop stop"
-            return Command(known[" ".join(words[: len(words) // 2])], said)
-    if pronounce is None or not bare or not bare[0] or bare[0][0] in QUESTION_WORDS:
-        return None  # "what did he say" sounds like "what did you say"
+    if not readings or is_backchannel(readings[0], speech_s or 1.0):
+        return None  # whatever else it may have been: "good" is not stopped for, though "again" sounds like it
+    for reading in readings[:_READINGS]:
+        for words in _stripped(reading):
+            if (said := " ".join(words)) in known:
+                return Command(known[said], said)
+            if len(words) == 2 * len(set(words)) and " ".join(words[: len(words) // 2]) in known:  # "stop stop"
+                return Command(known[" ".join(words[: len(words) // 2])], said)
+    if pronounce is None or not bare or not bare[0]:
+        return None
     others = bare[1:] if 0 < speech_s <= SHORT_S else []  # of so little sound no reading is to be relied on
     found = [_by_sound(words, pronounce) for words in (bare[0], *others) if words]
     return min((command for command in found if command), key=lambda command: command.distance, default=None)
@@ -134,18 +197,43 @@ def recognise(
 
 def begins_command(words: Sequence[str]) -> bool:
     """Whether a command may yet become of these words."""
-    bare = _bare(" ".join(words))
-    return bool(bare) and any(phrase.split()[: len(bare)] == bare for phrase in phrases())
+    opening = list(words)
+    while opening and opening[0] in _POLITE:
+        opening = opening[1:]
+    while opening and opening[-1] in _POLITE:
+        opening = opening[:-1]
+    for put_before in (*_CARRIERS, *_FRAMES):
+        if tuple(opening) == put_before[: len(opening)]:
+            return True
+        if tuple(opening[: len(put_before)]) == put_before:
+            opening = opening[len(put_before) :]
+    return not opening or any(phrase.split()[: len(opening)] == opening for phrase in phrases())
 
 
 def _bare(text: str) -> list[str]:
-    """The words without politeness around them."""
+    """The words without anything around them: the shortest of what may be a command."""
+    return min(_stripped(text), key=len)
+
+
+def _stripped(text: str) -> Iterator[list[str]]:
+    """The words, with less and less around them: politeness, "can you ...", "... a bit"; never nothing."""
     words = words_of(text)
-    while words and words[-1] in _POLITE:
-        words.pop()
-    while len(words) > 1 and words[0] in _POLITE and " ".join(words) not in phrases():
-        words.pop(0)
-    return words
+    yield words
+    while len(words) > 1:
+        if words[-1] in _POLITE:
+            words = words[:-1]
+        elif words[0] in _POLITE:
+            words = words[1:]
+        elif frame := next((each for each in _FRAMES if tuple(words[-len(each) :]) == each), None):
+            words = words[: -len(frame)]
+        elif frame := next((each for each in _FRAMES if tuple(words[: len(each)]) == each), None):
+            words = words[len(frame) :]
+        elif carrier := next((each for each in _CARRIERS if tuple(words[: len(each)]) == each), None):
+            words = words[len(carrier) :]
+        else:
+            return
+        if words:
+            yield words
 
 
 def _by_sound(words: Sequence[str], pronounce: Callable[[str], Sequence[str]]) -> Command | None:
@@ -158,6 +246,8 @@ def _by_sound(words: Sequence[str], pronounce: Callable[[str], Sequence[str]]) -
         said = _phones(phrase, pronounce)
         longer = max(len(said), len(heard))
         limit = _NEAR if " " in phrase else _NEAR_ALONE
+        if words[0] in QUESTION_WORDS or phrase.split()[0] in QUESTION_WORDS:
+            limit = _NEAR_QUESTION
         if len(said) < _LEAST_PHONES or abs(len(said) - len(heard)) > limit * longer:
             continue
         distance = phone_distance(heard, said) / longer

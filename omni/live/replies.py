@@ -25,6 +25,7 @@ from rag.types import Citation
 log = logging.getLogger(__name__)
 
 SLOWER, FASTER, SLOWEST, FASTEST = 0.85, 1.18, 0.6, 1.6  # steps and bounds of the speaking rate
+LOUDER, SOFTEST, LOUDEST = 1.5, 0.3, 2.25  # step and bounds of the gain
 ANSWERS_KEPT = 20  # that can be corrected or asked where they stand
 
 
@@ -48,6 +49,7 @@ class Replies:
         self.settings, self.outbox = settings, outbox
         self.speaks = True
         self.rate = settings.rate
+        self.volume = 1.0
         self.answering: Answering | None = None  # the latest, until another is asked
         self.answers: dict[int, Answering] = {}
         self.speech: Speech | None = None
@@ -207,6 +209,8 @@ class Replies:
             "repeat": self.repeat,
             "slower": lambda: self.set_rate(self.rate * SLOWER),
             "faster": lambda: self.set_rate(self.rate * FASTER),
+            "louder": lambda: self.set_volume(self.volume * LOUDER),
+            "quieter": lambda: self.set_volume(self.volume / LOUDER),
             "go_on": self.keep_going,
             "open_page": self.open,
             "where": self.tell_where,
@@ -259,6 +263,13 @@ class Replies:
                 self.silence("replaced")
             self.held = self.ducked = False
             self.say(answering.script, answering.turn, of if first == 0 else "repeat", first=first)
+        return changed
+
+    def set_volume(self, gain: float) -> bool:
+        """The client turns it up or down; what has been sent already, too."""
+        gain = round(min(LOUDEST, max(SOFTEST, gain)), 2)
+        changed, self.volume = gain != self.volume, gain
+        self.outbox.event("volume", gain=gain)
         return changed
 
     def keep_going(self) -> bool:

@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from core.errors import LecternError
-from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
+from omni.live.backchannel import is_backchannel
+from omni.live.barge_in import Interruption, Verdict, judge
 from omni.live.commands import Command, recognise
 from omni.live.hearing import Heard, Hearing
 from omni.live.latency import TurnTimes
@@ -35,6 +36,7 @@ from rag.types import Hit
 BEFORE_FRAMES = 6  # kept before the first frame of speech: soft consonants
 SHOWN_HITS, SHOWN_READINGS = 3, 5
 GUESS_BEHIND_S = 0.3  # of sound that waits to be decoded: understanding comes before guessing
+GO_ON_AFTER = frozenset({"slower", "faster", "louder", "quieter", "open_page"})  # commands that end no speech
 HARDLY_HEARD_S = 0.6  # of an answer: who speaks so soon goes on with the question
 
 
@@ -269,7 +271,7 @@ class UserTurns:
             self.tell_transcript(turn.number, transcript)
             self.obey(command, turn.number)
             self._answer_before(turn)
-            if turn.stopped_speech and command.name in ("slower", "faster", "open_page"):
+            if turn.stopped_speech and command.name in GO_ON_AFTER:
                 self._replies.keep_going()  # it was stopped while this was no more than a few words
             return
         joins = 0

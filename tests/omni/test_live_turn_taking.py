@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from omni.live.barge_in import Interruption, Verdict, is_backchannel, judge
+from omni.live.backchannel import is_backchannel
+from omni.live.barge_in import Interruption, Verdict, judge
 from omni.live.commands import dictionary, phone_distance, phrases, recognise
 from omni.live.completeness import Finish, finished
 from omni.live.turn_ends import Ending, ending
@@ -221,6 +222,17 @@ def test_whole_questions_are_seldom_taken_for_unfinished(shared_data: Path) -> N
         ("show me the page", "open_page"),
         ("open the pitch", "open_page"),  # misheard, but it sounds so
         ("repeat debt", "repeat"),
+        ("Hold on a second.", "stop"),
+        ("Sorry, what was that again?", "repeat"),
+        ("A bit slower please.", "slower"),
+        ("Can you slow down a little bit?", "slower"),
+        ("Speak up.", "louder"),  # which sounds like "speed up"
+        ("I can't hear you.", "louder"),
+        ("Could you turn it down a bit?", "quieter"),
+        ("Yes, please carry on.", "go_on"),
+        ("Where does it say so?", "where"),
+        ("Which pages that?", "where"),
+        ("Can you show me where it says that?", "open_page"),
     ],
 )
 def test_commands_are_known_by_word_or_by_sound(said: str, command: str) -> None:
@@ -233,7 +245,10 @@ def test_commands_are_known_by_word_or_by_sound(said: str, command: str) -> None
     [
         "how do i stop the pump", "when does it stop", "where is the rent", "what is the source of the river",
         "carry on luggage", "where is that clause", "who may continue the lease", "is it faster", "", "the pages",
-        "what happens next", "go on holiday", "what did he say",
+        "what happens next", "go on holiday", "what did he say", "what does it say about stopping", "can you",
+        "show me the pages about rent", "who can i call if it is too loud", "which page is about the rent",
+        "just a bit", "wait times", "can i cancel it", "where is it written that i must pay",
+        "more about the deposit", "Next year?",
     ],
 )  # fmt: skip
 def test_questions_with_such_words_are_no_commands(said: str) -> None:
@@ -245,6 +260,13 @@ def test_no_written_question_is_a_command(shared_data: Path) -> None:
     asked = [qa["question"] for a in articles for p in a["paragraphs"] for qa in p["qas"]]
     pronounce = dictionary()
     assert [question for question in asked if recognise([question], pronounce=pronounce)] == []
+
+
+def test_what_only_says_that_somebody_listens_is_no_command_however_it_may_sound() -> None:
+    for said in ("Good.", "Right.", "Okay, I see.", "Mhm.", "Thank you.", "Yeah, that makes sense."):
+        assert recognise([said, "Again.", "Stop."], speech_s=0.4, pronounce=dictionary()) is None and is_backchannel(
+            said
+        )
 
 
 def test_what_takes_long_to_say_is_no_command() -> None:

@@ -133,6 +133,7 @@ export function mountLive(host) {
     on.conversation = welcome.conversation || on.conversation;
     on.limits = welcome.limits;
     turns.begin(welcome.session);
+    on.speaker.volume(welcome.volume ?? 1);
     if (on.conversation) host.joined(on.conversation);
     if (!resumed) remember(0);
     else on.checkpoint ??= on.connection.lastEvent;
@@ -309,6 +310,9 @@ export function mountLive(host) {
       host.joined(id);
     },
     rate() {},
+    volume({ gain }) {
+      on.speaker.volume(gain);
+    },
     speech_end() {},
   };
 

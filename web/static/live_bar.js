@@ -15,8 +15,8 @@ const WORDS = { // state -> what it says, and what to do, in hands-free mode and
   reconnecting: ["Connection lost, reconnecting", "What you say now is kept for ten seconds.", "What you say now is kept for ten seconds."],
 };
 
-const COMMANDS = [["repeat", "Repeat that"], ["slower", "Slower"], ["faster", "Faster"], ["go_on", "Go on"],
-  ["open_page", "Open the page"], ["where", "Where is that?"]];
+const COMMANDS = [["repeat", "Repeat that"], ["slower", "Slower"], ["faster", "Faster"], ["louder", "Louder"], ["quieter", "Quieter"],
+  ["go_on", "Go on"], ["open_page", "Open the page"], ["where", "Where is that?"]];
 
 export class Bar {
   // on: {mode(name), pause(), resume(), stop(), talk(down), command(name)}

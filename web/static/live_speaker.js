@@ -13,19 +13,24 @@ export class Speaker {
     this.rate = 16000;
     this.last = null; // {samples, time} of the playing speech
     this.timer = 0;
+    this.gain = 1; // "louder"
   }
 
   async open() {
     await this.context.audioWorklet.addModule("/ui/live_speaker-worklet.js");
     this.node = new AudioWorkletNode(this.context, "lectern-speaker", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.heard(data);
-    this.node.connect(this.context.destination);
+    this.loudness = this.context.createGain();
+    this.loudness.gain.value = this.gain;
+    this.node.connect(this.loudness);
+    this.loudness.connect(this.context.destination);
   }
 
   close() {
     clearInterval(this.timer);
     this.node?.port.postMessage({ do: "close" });
     this.node?.disconnect();
+    this.loudness?.disconnect();
     this.node = null;
   }
 
@@ -52,6 +57,12 @@ export class Speaker {
   duck() { this.node?.port.postMessage({ do: "duck" }); }
   hold() { this.node?.port.postMessage({ do: "hold" }); }
   resume() { this.node?.port.postMessage({ do: "resume" }); }
+
+  // 1: as it was sent. Softly: a step of the gain clicks.
+  volume(gain) {
+    this.gain = gain;
+    this.loudness?.gain.setTargetAtTime(gain, this.context.currentTime, 0.03);
+  }
 
   // Silence, now, in one message; nothing of this speech or an earlier one will sound again.
   cancel(speech) {

@@ -10,6 +10,8 @@ const COMMANDS = {
   repeat: ["Saying it again", "There is nothing to repeat yet"],
   slower: ["Speaking more slowly", "I cannot speak any slower"],
   faster: ["Speaking faster", "I cannot speak any faster"],
+  louder: ["Speaking louder", "I cannot speak any louder"],
+  quieter: ["Speaking more quietly", "I cannot speak any more quietly"],
   go_on: ["Going on", "There is nothing to go on with"],
   open_page: ["Here is the page", "No page has been cited yet"],
   where: ["Here it is", "No page has been cited yet"],
