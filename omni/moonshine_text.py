@@ -13,6 +13,9 @@ from omni.transcript_text import NUMBER_WORDS, cased, is_question, join_letters,
 _CLAUSE = re.compile(r"([,;:!?]+|(?<![\W_][A-Za-z])\.+)(?=\s|$)")  # a mark; not the point of a spelled letter
 _ACRONYM = re.compile(r"(?<![\w.])(?:[A-Z]\. )+[A-Z]\.+(?=\W|$)")
 _LETTER = re.compile(r"([A-Za-z])\.?")
+_YEAR = re.compile(  # "August eighteen, sixty two": one breath, which the network writes as two
+    r"\b((?:six|seven|eigh|nine)teen), (?=(?:twen|thir|for|fif|six|seven|eigh|nine)ty\b)", re.IGNORECASE
+)
 _NUMERAL = re.compile(r"\b(?:Ii{1,2}|[VX]i{2,3})\b")  # the network's way; "Vi" and "Xi" are names
 
 
@@ -21,7 +24,7 @@ def written(text: str, names: Mapping[str, str] | None = None) -> str:
     mark at its end; "" if it has no words."""
     names = names or {}
     text = _ACRONYM.sub(lambda match: re.sub(r"[. ]", "", match[0]) + " ", text.replace("\u2019", "'"))
-    parts = _CLAUSE.split(" " + text)
+    parts = _CLAUSE.split(" " + _YEAR.sub(r"\1 ", text))
     clauses = [_clause(clause.split(), names) for clause in parts[::2]]
     marks = [*parts[1::2], ""]
     line = " ".join(clause + mark for clause, mark in zip(clauses, marks, strict=True) if clause).strip()

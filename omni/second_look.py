@@ -47,7 +47,7 @@ SHARE = 0.3  # of the passages in the language model
 WAYS = 3  # of saying two words in a row that are looked for
 UNSAID = -5.0  # nats: words that cannot be said, as far as is known
 # Log-linear weights; see models/recognition/README.md for what they were fitted on.
-WEIGHTS = (-0.99, 0.35, -0.15, -2.24, 2.4, -2.03, 0.87, 1.54)  # in the order of Candidate.features
+WEIGHTS = (-1.09, 0.35, -0.19, -1.86, 2.66, -2.2, 0.95, 1.48)  # in the order of Candidate.features
 
 History = tuple[str, ...]
 

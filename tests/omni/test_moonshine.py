@@ -281,6 +281,7 @@ def test_talk_about_something_else_is_looked_at_from_the_reading_without_documen
     ("heard", "line"),
     [
         ("Who ranked B. Y. U. as the best in nineteen o four,", "Who ranked BYU as the best in 1904?"),
+        ("during August eighteen, sixty two", "During August 1862."),
         ("Early Hdtv, in twenty twelve, was good.", "Early HDTV, in 2012, was good."),
         ("Agent Joseph D..", "Agent Joseph D."),
         ("the costs of the B y U s school", "The costs of the BYU's school."),
