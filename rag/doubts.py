@@ -37,7 +37,8 @@ _SEE = re.compile(
 # "For further information, refer to Note 5": where to look, not what is asked; "Refer to a doctor" is an instruction.
 _REFERS = re.compile(
     r"\W*(?:for\b[^.]{0,80}?,? )?(?:please )?(?:see|refer to)\b[^.]*?"
-    r"\b(?:notes?|sections?|items?|pages?|parts?|chapters?|exhibits?|appendix|annex|schedules?) [\dIVXA-F][\w.-]*\b",
+    r"\b(?:notes?|sections?|items?|pages?|parts?|chapters?|exhibits?|appendix|annex|schedules?) [\dIVXA-F][\w.-]*\b"
+    r"(?!.*,? (?:which|who|where|but)\b)",  # "See note 5 for the rent, which is 1,200" tells something
     re.IGNORECASE,
 )
 _ASKS_WHERE = re.compile(

@@ -194,7 +194,7 @@ def logged_in(
 def code_of(page: Any, *, new: bool = False) -> str:
     """The code of the one conversation, from its row; the list stays open."""
     conversations(page)
-    page.get_by_role("button", name="Continue on another device").click()
+    page.get_by_role("button", name="Continue on another device").first.click()
     field = ".lec-share .lec-input"
     page.wait_for_function(f"document.querySelector('{field}').value.includes('#session=')")
     if new:
