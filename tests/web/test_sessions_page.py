@@ -149,6 +149,23 @@ def ask_again(page: Any, question: str) -> str:
 # ---- with a login -------------------------------------------------------------------------------------------------
 
 
+def test_what_was_asked_before_a_conversation_was_left_does_not_close_it_again(page: Any) -> None:
+    ask(page, FIRST)
+    held: list[Any] = []
+    page.route("**/turns?after=*", lambda route: held.append(route))  # what others add
+    with page.expect_request("**/turns?after=*"):
+        pass
+    page.get_by_role("button", name="New conversation").click()
+    page.wait_for_selector(".lec-welcome-title")
+    conversations(page)
+    page.get_by_role("button", name=FIRST).first.click()
+    page.wait_for_selector(".lec-turn")
+    with page.expect_response("**/turns?after=*"):
+        held[0].fulfill(status=404, json={"error": {"message": "Gone.", "remedy": "Start another."}})
+    page.wait_for_function("() => new Promise((done) => setTimeout(() => done(true), 50))")
+    assert page.locator(".lec-turn").count() == 1 and "no longer" not in page.inner_text("body")
+
+
 @pytest.fixture(scope="module")
 def logged_in(
     start_server: Callable[..., Any], chromium: Any, tmp_path_factory: pytest.TempPathFactory

@@ -14,6 +14,7 @@ import { emit, isNarrow, on, preference, state } from "./state.js";
 export function mount(root, { example, speechModel = false, licence = "" }) {
   const turns = new Map(); // number -> {number, question, understood, answer, interrupted, element}, as the server has them
   let loading = false; // turns are on their way
+  let shows = 0; // how often another conversation was shown
   let running = null; // {abort, answered}: the answer in progress; answered: only its speech is still coming
   let recorder = null;
   let speaking = null; // the turn's element that is being read aloud
@@ -463,6 +464,7 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
   }
 
   async function show(found) {
+    const mine = ++shows;
     live.renew();
     running?.abort();
     running = null;
@@ -474,11 +476,13 @@ export function mount(root, { example, speechModel = false, licence = "" }) {
     log.replaceChildren();
     try {
       const latest = await found;
+      if (mine !== shows) return; // another was opened meanwhile
       loading = false;
       showTurns(latest);
     } catch (problem) {
-      loading = false;
       if (!(problem instanceof Problem)) throw problem;
+      if (mine !== shows) return;
+      loading = false;
       showTurns([]);
       hint.textContent = `${problem.message} ${problem.remedy}`;
     }

@@ -16,6 +16,7 @@ export class Session {
   constructor({ onTurns, onInfo, onGone, known }) {
     Object.assign(this, { onTurns, onInfo, onGone, known });
     this.id = "";
+    this.taken = 0; // how often a conversation was opened or left: what was asked of the server before does not count after
     this.info = null;
     this.timer = null;
     this.paused = false; // while a question of our own is being answered
@@ -33,18 +34,19 @@ export class Session {
 
   async open(id) {
     this.id = id;
+    const taken = ++this.taken;
     this.setInfo(null);
     tabMemory.set(this.place, id);
     clearTimeout(this.timer);
     if (!id) return [];
     try {
       const { session, turns } = await getJson(sessionUrl(id, "/turns", { last: LOADED }));
-      if (this.id !== id) return [];
+      if (this.taken !== taken) return [];
       this.setInfo(session);
       this.schedule();
       return turns;
     } catch (problem) {
-      if (!(problem instanceof Problem) || this.id !== id) throw problem;
+      if (!(problem instanceof Problem) || this.taken !== taken) throw problem;
       if (problem.status !== 404) { this.schedule(); throw problem; }
       this.leave();
       return [];
@@ -62,6 +64,7 @@ export class Session {
       const info = await (await postJson(url("/sessions"), {})).json();
       if (state.workspace !== workspace) throw new Problem("The workspace was changed meanwhile.", "Ask again.");
       this.id = info.session_id;
+      this.taken += 1;
       tabMemory.set(this.place, this.id);
       this.setInfo(info);
       this.schedule();
@@ -73,12 +76,14 @@ export class Session {
   adopt(id) {
     if (this.id === id) return;
     this.id = id;
+    this.taken += 1;
     tabMemory.set(this.place, id);
     this.schedule(0);
   }
 
   leave() {
     this.id = "";
+    this.taken += 1;
     clearTimeout(this.timer);
     tabMemory.set(this.place, "");
     this.setInfo(null);
@@ -105,19 +110,19 @@ export class Session {
 
   // What another device has added since, and whether the last turn is still as it was (an answer may be cut short).
   async poll() {
-    const id = this.id;
+    const { id, taken } = this;
     clearTimeout(this.timer);
     if (!id) return;
     if (!document.hidden && !this.paused) {
       try {
         const { session, turns } = await getJson(sessionUrl(id, "/turns", { after: Math.max(0, this.known() - 1) }));
-        if (this.id !== id) return;
+        if (this.taken !== taken) return;
         if (!this.paused) {
           this.setInfo(session);
           if (turns.length) this.onTurns(turns);
         }
       } catch (problem) {
-        if (this.id !== id) return;
+        if (this.taken !== taken) return;
         if (problem.status === 404) {
           const guest = this.info?.guest ?? false;
           this.leave();
@@ -129,7 +134,7 @@ export class Session {
         return;
       }
     }
-    if (this.id === id) this.schedule();
+    if (this.taken === taken) this.schedule();
   }
 
   // Takes up the conversation of a code, in whichever workspace it lies. Raises Problem.
