@@ -303,6 +303,37 @@ def test_push_to_talk_sends_only_while_the_button_or_space_is_held(
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
+def test_the_bar_is_for_thumbs_and_for_keys_alone(open_page: Callable[..., Any], scripted: ScriptedServer) -> None:
+    """On a phone everything is large enough for a finger; who cannot hold a button presses it twice; focus stays."""
+    page = open_page(width=390)
+    talk(page, scripted)
+    hear(scripted, 1, QUESTION, hypotheses=["How long is the no dice period?"])
+    scripted.say("state", state="thinking")
+    scripted.say("busy", turn=1, waiting_for="answer", position=4)
+    status = page.locator(".lec-live [role=status]", has_text="Busy: 4 before you")
+    status.wait_for()
+    page.locator(".lec-live-commands summary").press("Enter")  # opens
+    small = page.evaluate(
+        """[...document.querySelectorAll("#conversation :is(button, summary)")].filter((each) => each.checkVisibility())
+        .map((each) => [each.textContent || each.ariaLabel, each.getBoundingClientRect()])
+        .filter(([, { width, height }]) => width < 44 || height < 44).map(([name]) => name)"""
+    )
+    assert small == [] and not page.evaluate(_WIDE)
+    page.locator(".lec-live-stop").focus()
+    scripted.say("state", state="listening")
+    page.wait_for_selector("[data-state=listening]")
+    assert page.evaluate("document.activeElement.className").endswith("lec-live-pause")
+    page.locator("[data-mode=push_to_talk]").press("Enter")
+    page.wait_for_selector(".lec-talk:focus[aria-pressed=false]")
+    for down in (True, False):
+        page.keyboard.press("Enter")
+        scripted.message("talk", down=down)
+        page.wait_for_selector(f".lec-talk[aria-pressed={str(down).lower()}]")
+    page.locator(".lec-live-start").press("Enter")
+    page.wait_for_selector(".lec-live", state="hidden")
+    assert page.inner_text(".lec-live-start") == "Talk"
+
+
 def test_a_broken_connection_loses_no_sound_in_either_direction(
     open_page: Callable[..., Any], scripted: ScriptedServer, network: Network
 ) -> None:

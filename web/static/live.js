@@ -102,6 +102,7 @@ export function mountLive(host) {
       was.context.close();
       was.lock?.release();
     }
+    if (bar.element.contains(document.activeElement)) button.focus({ preventScroll: true }); // the bar goes
     turns.silent();
     measure.recount();
     measure.forget();
@@ -350,7 +351,7 @@ export function mountLive(host) {
 
   // ---- the page -----------------------------------------------------------------------------------------------------------
   function draw() {
-    button.setAttribute("aria-pressed", String(Boolean(on)));
+    button.classList.toggle("lec-live-end", Boolean(on)); // its name says what it does: no pressed state beside it
     button.lastChild.textContent = on ? "End" : "Talk";
     button.title = on ? "End the live conversation" : "Talk with your documents, hands-free";
     if (!on) {

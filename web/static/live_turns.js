@@ -153,7 +153,8 @@ export class Turns {
       h("div", { class: "lec-row" }, h("button", { type: "button", class: "lec-button", onclick: close }, "Cancel"),
         h("button", { type: "submit", class: "lec-button lec-button-main" }, "Ask again")));
     turn.asked.replaceWith(form);
-    field.focus();
+    field.focus({ preventScroll: true });
+    form.scrollIntoView({ block: "nearest" }); // its buttons, too
     field.setSelectionRange(field.value.length, field.value.length);
   }
 
