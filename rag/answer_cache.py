@@ -29,7 +29,7 @@ from rag.types import Answer
 
 log = logging.getLogger(__name__)
 
-FORMAT = 8  # grows when Answer, or the way answers are made, changes
+FORMAT = 9  # grows when Answer, or the way answers are made, changes
 IN_MEMORY = 256
 ON_DISK = 500  # answers of one workspace: some 20 MB, as they hold the passages they were chosen from
 _FOLDER = "answers"

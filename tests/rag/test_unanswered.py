@@ -37,7 +37,16 @@ def test_the_reader_is_believed_where_a_few_words_answer(question: str) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["Why is the rent due?", "How do I pay the rent?", "What does deposit mean?", "Wer hat die Schlüssel?", "the keys"],
+    [
+        "Why is the rent due?",
+        "How do I pay the rent?",
+        "What does deposit mean?",
+        "Wer hat die Schlüssel?",
+        "the keys",
+        "What did the landlord say about the keys?",
+        "What specific rules were laid down for pets?",
+        "What examples of repairs are given?",
+    ],
 )
 def test_it_is_not_where_a_sentence_answers_or_in_other_languages(question: str) -> None:
     assert unanswered(question, [hit("The landlord keeps them.", 0.9)]) == 0.0
