@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ class Mailbox:
     """`post` from any thread; what is posted runs in order, in one thread, or in `drain` where there is none."""
 
     def __init__(self, *, tick: Callable[[], None] = lambda: None, tick_s: float = 0.1) -> None:
-        """`tick` is called now and then while nothing is posted."""
+        """`tick` is called every `tick_s`, whether or not anything is posted: a microphone posts all the time."""
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._tick, self._tick_s = tick, tick_s
         self._thread: threading.Thread | None = None
@@ -52,11 +53,17 @@ class Mailbox:
         return self._queue.qsize()
 
     def _run(self) -> None:
+        due = time.monotonic() + self._tick_s
         while True:
-            try:
-                job = self._queue.get(timeout=self._tick_s)
-            except queue.Empty:
-                job = self._tick
+            now = time.monotonic()
+            if now >= due:
+                job: Callable[[], None] | None = self._tick
+                due = now + self._tick_s
+            else:
+                try:
+                    job = self._queue.get(timeout=due - now)
+                except queue.Empty:
+                    continue
             if job is None:
                 return
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import tracemalloc
 from collections import deque
@@ -14,6 +15,7 @@ import pytest
 from live_scene import FRAME, SAMPLES_A_WORD, InlineWork, Scene, ScriptedRecogniser
 
 from omni.live.hearing import Heard, Hearing
+from omni.live.mailbox import Mailbox
 from omni.live.readings import common, joined, searched, steady
 from omni.live.work import Priority, Ticket, Work
 from omni.types import Correction, Transcript
@@ -412,8 +414,27 @@ def test_two_conversations_share_the_work_and_see_their_place() -> None:
         assert scene.one("transcript")["text"] == NOTICE
 
 
+def test_a_mailbox_ticks_while_a_microphone_posts_without_a_pause() -> None:
+    """What is told by the clock (busy, a speech that is over) must not wait for silence on the line."""
+    ticked = threading.Event()
+    mailbox = Mailbox(tick=ticked.set, tick_s=0.05)
+
+    def frame() -> None:
+        if not ticked.wait(0.002):  # the next frame is there before this one is done
+            mailbox.post(frame)
+
+    for _ in range(3):
+        mailbox.post(frame)
+    mailbox.start("live-test")
+    try:
+        assert ticked.wait(30)
+    finally:
+        ticked.set()
+        mailbox.close()
+        mailbox.join(10)
+
+
 def test_threads_of_work_run_urgent_jobs_first_and_tell_positions() -> None:
-    import threading
 
     from omni.live.work import Priority
 
