@@ -15,6 +15,7 @@ from starlette.websockets import WebSocketState
 from core.errors import AccessError, LecternError, NotFoundError, UsageError
 from omni.asr import recogniser_name
 from omni.live.outbox import Reader
+from omni.vad import SAMPLE_RATE
 from web.live_messages import MAX_FRAME, MAX_TEXT, PROTOCOL, Bye, Hello, Ping, UnknownMessage, error_event, parse
 from web.live_sessions import LiveSession, LiveSessions, TooManyConversations, as_event
 from web.schemas import error_json
@@ -24,7 +25,10 @@ router = APIRouter()
 
 HELLO_S = 10.0  # to say hello in
 BAD_FRAMES = 20  # then the client is broken
-MAX_BACKLOG = 2000  # frames that the conversation has not looked at: a minute
+MAX_BACKLOG = 2000  # frames and messages that the conversation has not looked at: a minute; then the client has to wait
+BACKLOG_S = 0.02
+STALL_S = 20.0  # a client that takes nothing for so long does not read
+CLOSE_S = 2.0  # to say goodbye in, to clients that may not read
 
 BYE, GOING_AWAY, BROKEN, TOO_SLOW, INTERNAL = 1000, 1001, 1008, 1013, 4500
 NO_HELLO, FORBIDDEN, NO_WORKSPACE, TAKEN_OVER, TOO_MANY = 4400, 4403, 4404, 4409, 4429
@@ -67,9 +71,13 @@ async def _hello(socket: WebSocket) -> Hello:
     frame = await socket.receive()
     if frame["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(frame.get("code", 1006))
-    message = parse(frame.get("text") or "")
+    message = parse(frame["text"]) if frame.get("text") is not None else None
     if not isinstance(message, Hello):
         raise UsageError("the first message is not `hello`", remedy="See docs/live.md")
+    if message.sample_rate != SAMPLE_RATE:
+        raise UsageError(
+            f"sound of {message.sample_rate} Hz is not understood", remedy=f"Send 16-bit samples at {SAMPLE_RATE} Hz"
+        )
     if message.protocol != PROTOCOL:
         raise UsageError(f"this server speaks protocol {PROTOCOL} only", remedy="Reload the page")
     return message
@@ -91,8 +99,19 @@ async def _refuse(socket: WebSocket, error: Exception) -> None:
 
 async def _close(socket: WebSocket, code: int) -> None:
     if socket.application_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-            await socket.close(code)
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await socket.close(code)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for them, whatever comes of them. Not by `gather`: it hides who has cancelled ourselves."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody complains that it was not
 
 
 class _Connection:
@@ -105,6 +124,24 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
 
     async def serve(self, hello: Hello, *, resumed: bool) -> None:
+        """Until the client leaves, or must. The session outlives it for a while, whatever happens here."""
+        code: int | None = INTERNAL
+        try:
+            code = await self._serve(hello, resumed=resumed)
+        except WebSocketDisconnect:
+            code = None
+        except Exception:
+            log.exception("a live connection")
+        finally:
+            if code == BYE:
+                self.sessions.end(self.session)
+            else:
+                self.sessions.leave(self.session)
+        if code is not None:
+            await _close(self.socket, code)
+
+    async def _serve(self, hello: Hello, *, resumed: bool) -> int | None:
+        """The code to close with; None if the connection is closed."""
         session = self.session
         conversation = session.conversation
         done: asyncio.Future[None] = self._loop.create_future()
@@ -124,24 +161,13 @@ class _Connection:
             last_event=hello.last_event if resumed else 0, have=have, wake=self._wake
         )
         sender = asyncio.create_task(self._send(reader, {**welcome, "missed": missed}))
+        receiver = asyncio.create_task(self._receive(reader))
         try:
-            code = await self._receive(reader, sender)
-        except WebSocketDisconnect:
-            code = None
-        except Exception:
-            log.exception("a live connection")
-            code = INTERNAL
+            await asyncio.wait({receiver, sender}, return_when=asyncio.FIRST_COMPLETED)
+            return (receiver if receiver.done() else sender).result()
         finally:
             session.outbox.detach(reader)
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await sender
-        if code is not None:
-            await _close(self.socket, code)
-        if code == BYE:
-            self.sessions.end(session)
-        else:
-            self.sessions.leave(session)
+            await _end(sender, receiver)
 
     def _welcome(self, resumed: bool) -> dict[str, Any]:
         assistant, conversation = self.sessions.assistant, self.session.conversation
@@ -179,31 +205,36 @@ class _Connection:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server stops
             self._loop.call_soon_threadsafe(self._ready.set)
 
-    async def _send(self, reader: Reader, welcome: dict[str, Any]) -> None:
-        """Everything that the outbox holds, in order, until the connection or the session ends."""
-        await self.socket.send_text(as_event("welcome", **welcome))
-        while True:
-            for frame in reader.take():
-                if isinstance(frame, str):
-                    await self.socket.send_text(frame)
-                else:
-                    await self.socket.send_bytes(frame)
-            if reader.replaced:
-                await _close(self.socket, TAKEN_OVER)
-                return
-            if reader.overflowed:
-                await _close(self.socket, TOO_SLOW)
-                return
-            await self._ready.wait()
-            self._ready.clear()
+    async def _send(self, reader: Reader, welcome: dict[str, Any]) -> int | None:
+        """Everything that the outbox holds, in order, until the client reads too slowly or another has taken over."""
+        frames: list[str | bytes] = [as_event("welcome", **welcome)]
+        try:
+            while not reader.replaced:
+                for frame in frames:
+                    if reader.overflowed:
+                        return TOO_SLOW
+                    async with asyncio.timeout(STALL_S):
+                        if isinstance(frame, str):
+                            await self.socket.send_text(frame)
+                        else:
+                            await self.socket.send_bytes(frame)
+                frames = reader.take()
+                if not frames:
+                    await self._ready.wait()
+                    self._ready.clear()
+        except TimeoutError:
+            return TOO_SLOW
+        except RuntimeError:  # closed meanwhile
+            return None
+        return TAKEN_OVER
 
-    async def _receive(self, reader: Reader, sender: asyncio.Task[None]) -> int | None:
+    async def _receive(self, reader: Reader) -> int | None:
         """Messages and sound until the client leaves; the code to close with, None if it is closed."""
         session = self.session
         conversation, mailbox = session.conversation, session.mailbox
         while self._bad < BAD_FRAMES:
-            if sender.done() and not sender.cancelled() and (error := sender.exception()) is not None:
-                raise error
+            while mailbox.waiting >= MAX_BACKLOG and not reader.replaced:  # nothing is read meanwhile, nothing lost
+                await asyncio.sleep(BACKLOG_S)
             frame = await self.socket.receive()
             if frame["type"] == "websocket.disconnect" or reader.replaced:
                 return None
@@ -213,7 +244,7 @@ class _Connection:
                     self._complain("bad_frame", UsageError(
                         f"a sound frame of {len(data)} bytes", remedy=f"Send 2 to {MAX_FRAME} bytes, an even number"
                     ))  # fmt: skip
-                elif mailbox.waiting < MAX_BACKLOG:
+                else:
                     samples = np.frombuffer(data, "<i2").astype(np.float32) / 32768
                     mailbox.post(partial(conversation.hear, samples))
                 continue
@@ -231,10 +262,12 @@ class _Connection:
                 # Through the outbox: it comes behind everything that was sent before it.
                 with session.outbox.lock:
                     reader.put(as_event("pong", id=message.id))
-            elif not isinstance(message, Hello):
+            elif isinstance(message, Hello):
+                self._complain("bad_message", UsageError("`hello` comes once", remedy="Connect again to resume"))
+            else:
                 mailbox.post(partial(conversation.control, message.model_dump()))
         return BROKEN
 
     def _complain(self, code: str, error: LecternError) -> None:
         self._bad += code != "unknown_message"
-        self.session.outbox.event("error", **error_event(code, error))
+        self.session.outbox.event("error", keep=False, **error_event(code, error))

@@ -30,6 +30,7 @@ class Hello(BaseModel):
     protocol: int
     mode: Mode = "hands_free"
     speak: bool = True
+    sample_rate: int = 16_000  # of what will be sent; no other is understood, and saying so beats mishearing it all
     conversation: str = Field("", max_length=200)
     session: str = Field("", max_length=200)
     last_event: Count = 0
@@ -95,7 +96,7 @@ class Stopped(BaseModel):
 
 class Ping(BaseModel):
     type: Literal["ping"]
-    id: int | str | float | None = None
+    id: int | str | Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class Bye(BaseModel):
@@ -125,7 +126,9 @@ def parse(text: str) -> BaseModel:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "union_tag_invalid":
             raise UnknownMessage("this server does not know such a message", remedy="See docs/live.md") from error
-        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "json_invalid":
+            raise UsageError(f"a message is no JSON: {first['msg']}", remedy="See docs/live.md") from error
+        where = ".".join(str(part) for part in first["loc"]) or "type"
         raise UsageError(
             f"a message is not as it should be: {where}: {first['msg']}", remedy="See docs/live.md"
         ) from error

@@ -59,7 +59,8 @@ class LiveSession:
             recorded=sessions.record,
         )
         self.mailbox.start(f"live-{self.id[:6]}")
-        self.expiry: asyncio.TimerHandle | None = None
+        self.connections = 0  # that have it; two for a moment when a newer one takes it over
+        self.expiry: asyncio.TimerHandle | None = None  # while it has none
 
     def close(self) -> None:
         self.mailbox.post(self.conversation.close)
@@ -78,6 +79,7 @@ class LiveSessions:
         self.work = Work(assistant.settings.live.workers)
         self.records: deque[dict[str, Any]] = deque(maxlen=RECORDS)
         self._sessions: dict[str, LiveSession] = {}
+        self._opening = 0  # that will be in there soon
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def on_record(self, listener: Callable[[dict[str, Any]], None]) -> None:
@@ -104,7 +106,7 @@ class LiveSessions:
     async def open(self, workspace: str, owner: str, conversation: str) -> LiveSession:
         """A new session. Raises NotFoundError, TooManyConversations."""
         limit = self.assistant.settings.live.conversations
-        if len(self._sessions) >= limit:
+        if len(self._sessions) + self._opening >= limit:
             waiting = [session for session in self._sessions.values() if session.expiry is not None]
             if not waiting:
                 raise TooManyConversations(
@@ -112,7 +114,12 @@ class LiveSessions:
                     remedy="Try again in a minute, or type your question",
                 )
             self.end(waiting[0])  # nobody is at its other end
-        session = await asyncio.to_thread(LiveSession, self, workspace, owner, conversation)
+        self._opening += 1
+        try:
+            session = await asyncio.to_thread(LiveSession, self, workspace, owner, conversation)
+        finally:
+            self._opening -= 1
+        session.connections = 1
         self._sessions[session.id] = session
         return session
 
@@ -121,17 +128,17 @@ class LiveSessions:
         session = self._sessions.get(session_id)
         if session is None or session.workspace != workspace or session.owner != owner:
             return None
+        session.connections += 1
         if session.expiry is not None:
             session.expiry.cancel()
             session.expiry = None
         return session
 
     def leave(self, session: LiveSession) -> None:
-        """The connection is gone; the session waits for it for a while."""
-        if session.outbox.attached or session.id not in self._sessions:
-            return  # another connection has taken it over
-        loop = asyncio.get_running_loop()
-        if session.expiry is None:
+        """A connection is gone; the session waits to be resumed, unless another connection has it already."""
+        session.connections -= 1
+        if session.connections == 0 and session.id in self._sessions:
+            loop = asyncio.get_running_loop()
             session.expiry = loop.call_later(self.assistant.settings.live.grace_s, partial(self.end, session))
 
     def end(self, session: LiveSession) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 FLEETING = frozenset(str.split("state partial looking duck hold resume busy latency"))
-KEPT_EVENTS = 2000
+KEPT_EVENTS, KEPT_BYTES = 2000, 4 * 2**20  # of events, whichever is less
 MAX_UNSENT = 8 * 2**20  # bytes; a client that reads so slowly is gone
 HEADER = struct.Struct("<BBHIIII")  # kind, flags, sample rate, speech, chunk, sentence, start
 SOUND = 1
@@ -53,20 +53,22 @@ class Outbox:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._number = 0
-        self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT_EVENTS)
+        self._kept: deque[tuple[int, str]] = deque()
+        self._kept_size = 0  # characters
+        self._gone = 0  # number of the latest event that is kept no longer
         self._state: tuple[int, str] | None = None
         self._chunks: deque[tuple[SoundChunk, bytes]] = deque()  # of the present speech, not played yet
         self._reader: Reader | None = None
 
-    def event(self, kind: str, **fields: Any) -> int:
-        """Send an event; its number."""
+    def event(self, kind: str, *, keep: bool = True, **fields: Any) -> int:
+        """Send an event; its number. `keep`: also to who resumes the session later, unless it is a fleeting one."""
         with self.lock:
             self._number += 1
             text = json.dumps({"type": kind, "n": self._number, **fields}, ensure_ascii=False)
             if kind == "state":
                 self._state = (self._number, text)
-            elif kind not in FLEETING:
-                self._kept.append((self._number, text))
+            elif keep and kind not in FLEETING:
+                self._keep(text)
             self._put(text)
             return self._number
 
@@ -110,7 +112,7 @@ class Outbox:
             reader = self._reader = Reader(self, wake)
             if last_event is None:
                 return reader, False
-            missed = bool(self._kept) and len(self._kept) == KEPT_EVENTS and self._kept[0][0] > last_event + 1
+            missed = self._gone > last_event
             repeated = [(n, text) for n, text in self._kept if n > last_event]
             if self._state is not None:
                 repeated.append(self._state)
@@ -135,6 +137,13 @@ class Outbox:
     def kept_bytes(self) -> int:
         with self.lock:
             return sum(len(text) for _, text in self._kept) + sum(len(frame) for _, frame in self._chunks)
+
+    def _keep(self, text: str) -> None:
+        self._kept.append((self._number, text))
+        self._kept_size += len(text)
+        while len(self._kept) > KEPT_EVENTS or self._kept_size > KEPT_BYTES:
+            self._gone, dropped = self._kept.popleft()
+            self._kept_size -= len(dropped)
 
     def _put(self, frame: str | bytes) -> None:
         if self._reader is not None:
