@@ -30,7 +30,7 @@ from omni.passage_words import passages_of
 from omni.question_patterns import STOP_WORDS, questions
 from omni.sphinx_lm import read_trie, write_trie
 from omni.spoken_citations import document_name
-from omni.transcript_text import words_of
+from omni.transcript_text import untokenised, words_of
 from omni.trigram_mixture import interpolate
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ MAX_TERMS = 20_000
 MIN_QUESTIONS, MAX_QUESTIONS = 10_000, 40_000
 NAMES = 500  # that get a possessive
 APART_FROM = 200  # chunks of a workspace from which a process of its own builds its model (omni/language_worker.py)
-FORMAT = 3  # grows when files of older versions must not be used
+FORMAT = 4  # grows when files of older versions must not be used
 
 _NAME = re.compile(r"(?<=[a-z0-9,;] )[A-Z][A-Za-z&]*[A-Za-z](?![A-Za-z])")  # inside a sentence
 _PLAIN = re.compile(r"(?<![A-Za-z])[a-z]+(?![A-Za-z])")
@@ -181,7 +181,7 @@ def read_part(passages: Iterable[str]) -> Part:
     sentences: list[list[str]] = []
     capital: Counter[str] = Counter()
     plain: Counter[str] = Counter()
-    for passage in passages:
+    for passage in map(untokenised, passages):
         capital.update(_NAME.findall(passage))
         plain.update(_PLAIN.findall(passage))
         for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n|[;:]\s", passage):

@@ -38,7 +38,21 @@ _WRITTEN = {  # what filings are called
     "q three": "Q3",
     "q four": "Q4",
 }  # fmt: skip
+_PIECES = (
+    (re.compile(r"(?<=[^\W_]) (?=['\u2019](?:s|re|ve|ll|d|m)(?![\w'\u2019-]))", re.IGNORECASE), ""),
+    (re.compile(r"(?<=[a-z]) (?=n['\u2019]t(?!\w))", re.IGNORECASE), ""),
+    (re.compile(r" @([-.,])@ "), r"\1"),
+)
 NUMBER_WORDS = {*_UNITS, *_TENS, *_SCALES, "oh"}
+
+
+def untokenised(text: str) -> str:
+    """Text that was written word by word, with the pieces of one word together again: as corpora have it, "There 's
+    one N @-@ 71", "do n't", and as some PDF files are read, "the Company 's".
+    """
+    for pattern, joined in _PIECES:
+        text = pattern.sub(joined, text)
+    return text
 
 
 def words_of(sentence: str) -> list[str]:

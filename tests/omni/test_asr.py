@@ -100,6 +100,16 @@ def test_language_of_documents_is_as_it_is_said(language: DocumentLanguage) -> N
     assert language[0] in {"impeller", "quillon", "gasket", "pump", "zorbex"}
 
 
+def test_text_written_word_by_word_is_heard_as_people_say_it(tmp_path: Path) -> None:
+    """Corpora and some PDF files part "There's" and "don't"; a quoted letter stays alone."""
+    text = "Mariah sang There 's Got to Be a Way and did n't stop on the N @-@ 71 , the Company \u2019s road of 'd' ."
+    language = DocumentLanguage("corpus", tmp_path, lambda: [text])
+    (sentence,) = language.sentences()
+    assert sentence[2:8] == ["there's", "got", "to", "be", "a", "way"]
+    assert {"didn't", "company's", "d"} <= set(sentence)
+    assert not {"s", "at", "t"} & set(sentence)
+
+
 def test_words_outside_the_dictionary_get_phones_of_cmudict() -> None:
     phones = set((GENERAL_MODEL.parent / "cmudict-en-us.dict").read_text().split())
     for word in ("quillon", "zorbex", "schoeffer", "ebitda", "fentanyl", "lanken", "xylitol", "jurgen"):
