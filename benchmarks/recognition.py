@@ -3,6 +3,8 @@
     python -m benchmarks.recognition [--short] [--data ../shared/data] [--questions 40] [--voices rms,slt,awb]
     python -m benchmarks.recognition --only financebench --files BOEING_2018_10K,AMD_2015_10K
     python -m benchmarks.recognition --only people --recognisers moonshine
+    python -m benchmarks.recognition --only passages --texts state_of_the_union,finance --recognisers moonshine \\
+        --words-only --streamed                              # questions that no weight was fitted on
 
 Recognisers stand side by side; the first is the one whose transcripts are searched with.
 
