@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,3 +126,27 @@ def _words(texts: list[str], boxes: np.ndarray, glued: np.ndarray) -> Words:
     usual = float(np.median(sizes))
     sizes = np.where(np.abs(sizes - usual) <= _SAME_SIZE * usual, usual, sizes).astype(np.float32)
     return Words(texts, boxes, glued, turns, starts, sizes[starts], np.zeros(len(starts), bool))
+
+
+def straightened(words: Words) -> Words:
+    """The words as they would stand had the sheet lain straight: to find lines with; what is shown are the others.
+
+    A scan that lies two degrees askew has its line ends a line and a half higher or lower than their beginnings.
+    """
+    if not len(words):
+        return words
+    stops = np.append(words.run_starts[1:], len(words)) - 1
+    first, last = words.boxes[words.run_starts], words.boxes[stops]
+    along = (last[:, 0] + last[:, 2] - first[:, 0] - first[:, 2]) / 2
+    climb = (last[:, 1] + last[:, 3] - first[:, 1] - first[:, 3]) / 2
+    wide = along > 8 * (first[:, 3] - first[:, 1])
+    if wide.sum() < 3:
+        return words
+    order = np.argsort(climb[wide] / along[wide])
+    weights = np.cumsum(along[wide][order])
+    slope = float((climb[wide] / along[wide])[order][np.searchsorted(weights, weights[-1] / 2)])
+    if abs(slope) < 0.002:
+        return words
+    boxes = words.boxes.copy()
+    boxes[:, [1, 3]] -= (slope * (boxes[:, 0] + boxes[:, 2]) / 2)[:, None]
+    return replace(words, boxes=boxes)

@@ -7,6 +7,7 @@ right one. Everything else is read in rows, so that a label in a financial state
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from ingest.pdf_words import Words, upright_boxes
 
 MAX_COLUMNS_DEPTH = 4
+_LEADERS = re.compile(r"\.{3,}")
+_MARK = re.compile(r"[^\w\s]+$|\(?\w{1,4}[.)]+$|\d{1,2}(?:\.\d{1,3}){1,3}\.?$")
 FULL = 0.4  # of a column's area is prose: ordinary lines cover more than half of theirs
 
 
@@ -48,6 +51,8 @@ class _Runs:
     bottom: np.ndarray
     prose: np.ndarray  # bool: long and mostly letters
     figures: np.ndarray  # bool: hardly a letter
+    marks: np.ndarray  # bool: a bullet, or a number or letter with dots or parentheses
+    leaders: np.ndarray  # bool: holds the dots from an entry of a table of contents to its page
     size: np.ndarray
     bold: np.ndarray
     words: list[range]
@@ -78,15 +83,19 @@ def _make_runs(words: Words, upright: np.ndarray, chosen: np.ndarray, run_stops:
     lows = np.minimum.reduceat(upright[:, :2], starts)[chosen]
     highs = np.maximum.reduceat(upright[:, 2:], starts)[chosen]
     spans = [range(int(starts[i]), int(run_stops[i])) for i in chosen]
-    prose, figures = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
+    prose, figures, marks, leaders = (np.zeros(len(chosen), bool) for _ in range(4))
     for i, span in enumerate(spans):
         text = "".join(words.texts[span.start : span.stop])
         letters = sum(map(str.isalpha, text))
         figures[i] = letters < 0.3 * len(text)
+        marks[i] = len(span) == 1 and bool(_MARK.match(text))
+        if ".." in text:  # an entry of a table of contents is words all the same
+            entry = _LEADERS.sub("", text)
+            leaders[i], text = entry != text, entry or text
         several = len(span) >= 3 or words.glued[span.start : span.stop].sum() >= 5
         prose[i] = several and len(text) >= 12 and letters >= 0.7 * len(text)
     sizes, bold = words.run_sizes[chosen], words.run_bold[chosen]
-    return _Runs(lows[:, 0], lows[:, 1], highs[:, 0], highs[:, 1], prose, figures, sizes, bold, spans)
+    return _Runs(lows[:, 0], lows[:, 1], highs[:, 0], highs[:, 1], prose, figures, marks, leaders, sizes, bold, spans)
 
 
 def _columns(runs: _Runs, index: np.ndarray, depth: int) -> list[np.ndarray]:
@@ -167,7 +176,7 @@ def _is_column(runs: _Runs, members: np.ndarray, *, tables: bool = False) -> boo
     width = runs.x1[members].max() - runs.x0[members].min()
     fill = (runs.x1[prose] - runs.x0[prose]) / max(float(width), 1.0)
     count = len(members)
-    if tables:
+    if tables or runs.leaders[members].sum() >= 3:  # entries of a table of contents: a number, words, a page
         count = len(_cluster_rows(runs, members[np.argsort(runs.top[members], kind="stable")]))
     if len(prose) < 0.4 * count:
         return False
@@ -262,6 +271,8 @@ def _line(runs: _Runs, cells: list[int], zone: int, turn: int) -> Line:
     for position, cell in enumerate(cells[1:], start=1):
         gap = float(runs.x0[cell]) - reach
         bullet = position == 1 and len(runs.words[cells[0]]) == 1 and reach - float(runs.x0[cells[0]]) < 2.2 * height
+        # A short word far from what follows is a cell ("cp", "Utility to copy files"), a bullet is none.
+        bullet = bullet and (gap < 3 * height or bool(runs.marks[cells[0]]))
         if gap > 1.3 * height and not bullet:
             wide_gaps += 1
             last_x0 = float(runs.x0[cell])

@@ -12,7 +12,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium_c
 
 from core.settings import IngestSettings
-from ingest.ocr import UNSURE, PageRecogniser, load_recogniser, scale_for
+from ingest.ocr import UNSURE, PageRecogniser, load_recogniser, scale_for, straightened
 from ingest.pdf_layout import Line, read_lines
 from ingest.pdf_words import NO_WORDS, RawPage, Words, read_words
 from ingest.pdfium import PDFIUM_LOCK, REPAIR_REMEDY, open_page
@@ -111,7 +111,7 @@ def _recognise(pdf: pypdfium2.PdfDocument, index: int, readings: list[Reading], 
         with PDFIUM_LOCK, open_page(pdf, index) as page:
             picture = page.render(scale=scale_for(sheet)).to_pil().convert("RGB")
         words, confidence = recogniser.read(np.asarray(picture), sheet)
-        lines = read_lines(words)
+        lines = read_lines(straightened(words))
     except (pypdfium2.PdfiumError, ValueError, ArithmeticError, IndexError, RuntimeError) as error:
         log.debug("recognising page %d failed", index + 1, exc_info=True)
         problem = PageProblem(index + 1, f"the page is a scan that could not be read: {error}", OCR_REMEDY)

@@ -23,6 +23,7 @@ _BULLET = re.compile(r"^[•●○▪■◦‣∙·➢✓–—*\uf0b7\uf0a7-]$|
 _ENUMERATOR = re.compile(r"^(?:\(?(?:\d{1,2}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|\d{1,2}(?:\.\d{1,2}){1,3}\.?)$")
 _SENTENCE_END = re.compile(r"[.!?:;。！？；：][\"'”’)\]]*$")
 LEADERS = "...."
+_LETTERS = re.compile(r"[^\W\d_]{2}")
 _DOTS = re.compile(r"[.·…]+$")
 _LONG_DOTS = re.compile(r"\.{5,}|·{5,}|…{2,}")
 _HYPHENS = ("-", "‐", HYPHEN_MARK)
@@ -173,13 +174,22 @@ def _separator(words: Words, above: Line, below: Line, margins: dict[int, float]
         return " " if prose and _flows(words, cell, below, first, last, margins[above.zone]) else "\n"
     # What goes on in small letters belongs to the line above: wrapped prose, a bold lead-in, a wrapped label whose
     # figures stand beside its last line.
-    if first[0].islower() and not _SENTENCE_END.search(last) and below.x0 < above.x0 + 3 * below.height:
+    rows = _is_row(words, above) and _is_row(words, below)  # "count_x 0.25 0.60", "zero_x 0.15 0.15" and so on
+    if first[0].islower() and not _SENTENCE_END.search(last) and below.x0 < above.x0 + 3 * below.height and not rows:
         filled = above.x1 - above.x0 > 0.55 * (margins[above.zone] - above.x0)
         if filled or last.endswith(_HYPHENS) or below.cells > 1:
             return " "
-    if below.cells > 1 or above.bold != below.bold:
+    if below.cells > 1 or above.bold != below.bold or rows:
         return "\n"
     return " " if _flows(words, above, below, first, last, margins[above.zone]) else "\n"
+
+
+def _is_row(words: Words, line: Line) -> bool:
+    """Whether a line ends in two figures, and half of its words are."""
+    figures = [
+        any(map(str.isdigit, words.texts[word])) and not _LETTERS.search(words.texts[word]) for word in line.words
+    ]
+    return all(figures[-2:]) and sum(figures) >= max(2, 0.5 * len(figures))
 
 
 def _flows(words: Words, above: Line, below: Line, first: str, last: str, margin: float) -> bool:

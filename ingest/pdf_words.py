@@ -13,6 +13,7 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium_c
 
+from ingest.pdf_marks import compose_accents, has_spacing_accents, raise_marks
 from ingest.pdfium import Sheet, sheet_of
 
 HYPHEN_MARK = "\ufffe"  # PDFium puts it for a hyphen at a line's end
@@ -141,6 +142,9 @@ def _words(textpage: pypdfium2.PdfTextPage, sheet: Sheet) -> tuple[Words, float]
     texts = [text[s:e] for s, e in zip(starts.tolist(), stops.tolist(), strict=True)]
     if ((codes == _SOFT_HYPHEN) | ((codes >= 0xFB00) & (codes <= 0xFB06)) | (codes == 0x132) | (codes == 0x133)).any():
         texts = [_mend(word) for word in texts]
+    if has_spacing_accents(text):
+        texts = [compose_accents(word) for word in texts]
+    raise_marks(textpage, texts, glued, starts, stops, first[shown], last[shown], turns)
     glued |= _small_capitals(texts, boxes, turns)
     run_starts = find_runs(boxes, turns, glued)
     sizes, bold = _fonts(textpage, starts, stops, run_starts, texts)
@@ -212,7 +216,7 @@ def find_runs(boxes: np.ndarray, turns: np.ndarray, glued: np.ndarray) -> np.nda
 def _fonts(
     textpage: pypdfium2.PdfTextPage, starts: np.ndarray, stops: np.ndarray, run_starts: np.ndarray, texts: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Type size (points on the sheet) of each run by its first word; bold when its first and its last word are."""
+    """Type size (points on the sheet) of each run by its first words; bold when its first and its last word are."""
     sizes = np.zeros(len(run_starts), np.float32)
     bold = np.zeros(len(run_starts), bool)
     matrix, flags, name = pdfium_c.FS_MATRIX(), ctypes.c_int(), ctypes.create_string_buffer(96)
@@ -223,17 +227,26 @@ def _fonts(
         font = name.value.lower()
         return bool(flags.value & _FORCE_BOLD) or any(mark in font for mark in _BOLD_NAMES)
 
-    for i, word in enumerate(run_starts.tolist()):
-        index = int(starts[word])
-        size = pdfium_c.FPDFText_GetFontSize(textpage, index)
-        if pdfium_c.FPDFText_GetMatrix(textpage, index, matrix):
+    def size_of(word: int) -> float:
+        size = pdfium_c.FPDFText_GetFontSize(textpage, int(starts[word]))
+        if pdfium_c.FPDFText_GetMatrix(textpage, int(starts[word]), matrix):
             size *= (matrix.c * matrix.c + matrix.d * matrix.d) ** 0.5
-        sizes[i] = size
+        return float(size)
+
+    run_stops = np.append(run_starts[1:], len(stops))
+    for i, word in enumerate(run_starts.tolist()):
+        sizes[i] = size_of(word)
+        if len(texts[word]) <= 2 and not _is_initial(texts[word]) and run_stops[i] - word > 2:
+            sizes[i] = max(sizes[i], size_of(word + 1))  # the small mark at the beginning of a footnote
         if texts[word][0].isdigit():  # figures in tables: most runs, never headings by themselves
             continue
-        last = int(stops[run_starts[i + 1] - 1 if i + 1 < len(run_starts) else len(stops) - 1]) - 1
-        bold[i] = is_bold(index) and is_bold(last)
+        last = int(stops[run_stops[i] - 1]) - 1
+        bold[i] = is_bold(int(starts[word])) and is_bold(last)
     return sizes, bold
+
+
+def _is_initial(word: str) -> bool:
+    return word.isalpha() and word.isupper()
 
 
 def _small_capitals(texts: list[str], boxes: np.ndarray, turns: np.ndarray) -> np.ndarray:

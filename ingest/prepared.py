@@ -20,7 +20,7 @@ from core.settings import IngestSettings
 from ingest.tokens import index_terms
 from ingest.types import Heading, Page, PageProblem
 
-READER_VERSION = 3  # grows when reading or chunking gives other results: files are then read again on the next ingest
+READER_VERSION = 4  # grows when reading or chunking gives other results: files are then read again on the next ingest
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pypdf
 import pytest
 from PIL import Image, ImageFilter
@@ -15,6 +16,8 @@ from core.errors import DocumentError
 from core.settings import IngestSettings
 from ingest import ocr
 from ingest.pdf import read_pdf, render_page
+from ingest.pdf_layout import read_lines
+from ingest.pdf_words import Words, find_runs
 from ingest.readers import read_document
 from ingest.types import Document, Page
 
@@ -169,3 +172,23 @@ def test_pictures_that_cannot_be_opened_or_are_too_large(tmp_path: Path, monkeyp
     monkeypatch.setattr("ingest.pictures.MAX_PIXELS", 1000)
     with pytest.raises(DocumentError, match="pixels"):
         read_document(tmp_path / "lease.png", settings=IngestSettings())
+
+
+def test_lines_of_a_sheet_that_lay_two_degrees_askew_stay_whole() -> None:
+    slope, size, leading = 0.035, 9.0, 12.0  # a line's end stands a line and a half below its beginning
+    texts, boxes = [], []
+    for line in range(12):
+        for place in range(14):
+            x = 60.0 + 34 * place
+            y = 700.0 - leading * line - slope * x
+            texts.append(f"w{line}.{place}")
+            boxes.append((x, y, x + 29, y + size))
+    stood = np.array(boxes, np.float32)
+    turns, glued = np.zeros(len(texts), np.int8), np.zeros(len(texts), bool)
+    starts = find_runs(stood, turns, glued)
+    words = Words(texts, stood, glued, turns, starts, np.full(len(starts), 7.0), np.zeros(len(starts), bool))
+    lines = read_lines(ocr.straightened(words))
+    assert [[texts[word] for word in line.words] for line in lines] == [
+        [f"w{line}.{place}" for place in range(14)] for line in range(12)
+    ]
+    assert words.boxes is stood

@@ -220,6 +220,102 @@ def test_first_lines_that_differ_or_hold_figures_are_no_headers(tmp_path: Path) 
     assert all(p.text.startswith(f"Unit {(p.number * 7919) % 97} rent") for p in document.pages)
 
 
+def test_marks_of_notes_leave_the_sentence_and_powers_stay_powers(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        text = canvas.beginText(72, 700)
+        text.setFont("Times-Roman", 11)
+        for words, mark in (
+            ("The rent is due each month.", "3"),
+            (" The deposit", "12"),
+            (", as agreed, covers 40 m", "2"),
+            (" and at most 10", "−6"),
+            (" of it is kept until the 1", "st"),
+        ):
+            text.setFont("Times-Roman", 11)
+            text.textOut(words)
+            text.setFont("Times-Roman", 7)
+            text.setRise(4)
+            text.textOut(mark.replace("−", "-"))
+            text.setRise(0)
+        canvas.drawText(text)
+
+    page = read(make_pdf(tmp_path / "marks.pdf", [draw])).pages[0]
+    assert page.text.strip() == (
+        "The rent is due each month. The deposit, as agreed, covers 40 m² and at most 10⁻⁶ of it is kept until the 1st"
+    )
+    start = page.text.index("deposit")
+    ((x0, _, x1, _),) = boxes_for_range(page, start, start + len("deposit"))
+    width = pdfmetrics.stringWidth("deposit", "Times-Roman", 11)
+    assert x1 - x0 == pytest.approx(width, abs=8)  # with the mark at most
+
+
+def test_a_footnote_that_begins_with_a_small_mark_flows_on(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        set_column(canvas, prose(5, 120), 72, 700, 460, size=11, leading=14)
+        canvas.setFont("Times-Roman", 6)
+        canvas.drawString(72, 102, "1")
+        canvas.setFont("Times-Roman", 9)
+        first = "A tenant who leaves before the term has ended owes what the landlord loses, as far as the rent a new"
+        canvas.drawString(78, 99, first)
+        canvas.drawString(72, 89, "tenant does not make up for it within the year.")
+
+    page = read(make_pdf(tmp_path / "footnote.pdf", [draw])).pages[0]
+    assert "as far as the rent a new tenant does not make up for it" in page.text
+
+
+def test_rows_whose_first_cell_is_a_short_word_keep_their_lines(tmp_path: Path) -> None:
+    rows = [
+        ("cat", "Utility to join files and write them to the output"),
+        ("cp", "Utility to copy files and directories"),
+    ]
+    rows += [
+        ("date", "Utility to print or to set the system's date"),
+        ("dd", "Utility to convert and copy a single file"),
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Times-Roman", 10)
+        for i, (name, what) in enumerate(rows):
+            canvas.drawString(72, 700 - 16 * i, name)
+            canvas.drawString(240, 700 - 16 * i, what)
+        canvas.setFont("Courier", 9)
+        for i, figures in enumerate(("0.2249894 0.6034277 0.8944541", "0.0546614 0.0817540 0.1521416")):
+            canvas.drawString(72, 600 - 12 * i, f"{('count_of_all_tenants', 'share_of_the_tenants')[i]} {figures}")
+
+    text = read(make_pdf(tmp_path / "rows.pdf", [draw])).pages[0].text
+    for name, what in rows:
+        assert f"{name} {what}" in text.split("\n")
+    assert "share_of_the_tenants 0.0546614 0.0817540 0.1521416" in text.split("\n")
+
+
+def test_a_table_of_contents_in_two_columns_is_read_column_by_column(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Times-Roman", 9)
+        for column, left in enumerate((54, 318)):
+            for i in range(20):
+                y = 700 - 12 * i - 2 * column
+                canvas.drawString(left, y, f"{column + 1}.{i + 1}")
+                canvas.drawString(left + 24, y, f"How do I renew the lease number {i + 1}" + " ." * 12)
+                canvas.drawRightString(left + 240, y, str(i + 1))
+
+    text = read(make_pdf(tmp_path / "contents.pdf", [draw])).pages[0].text
+    places = [text.index(f"{column}.{i} How") for column in (1, 2) for i in range(1, 21)]
+    assert places == sorted(places)
+
+
+def test_accents_set_as_characters_of_their_own_join_their_letters(tmp_path: Path) -> None:
+    pdfmetrics.registerFont(TTFont("Vera", "Vera.ttf"))
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Vera", 12)
+        canvas.drawString(
+            72, 700, "Ma\u00a8\u0131eul and Fran\u00b8cois of the Universit\u00b4e agreed; x\u02c6 is a hat"
+        )
+
+    text = read(make_pdf(tmp_path / "accents.pdf", [draw])).pages[0].text
+    assert "Maïeul and François of the Université agreed" in text and "x\u02c6 is" in text
+
+
 def test_words_broken_at_line_ends_are_mended_and_compounds_keep_their_hyphen(tmp_path: Path) -> None:
     lines = [
         "The committee considered every long-term obligation of the lessee and the recon-",
