@@ -10,14 +10,16 @@ distance of phones (after Wagner & Fischer, 1974), with phones of one class half
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from core.runtime import require
 from omni.live.backchannel import is_backchannel
-from omni.live.completeness import QUESTION_WORDS, words_of
+from omni.live.command_wordings import wordings
+from omni.live.completeness import QUESTION_WORDS, SMALL, words_of
 
 CommandName = Literal["stop", "repeat", "slower", "faster", "louder", "quieter", "go_on", "open_page", "where"]
 COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
@@ -27,6 +29,7 @@ def _split(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(part.split()) for part in text.split("|"))
 
 
+# What people say most: compared by word and by sound (omni/live/command_wordings.py lists more, compared by word).
 # In lower case, bare: what people put around them (_CARRIERS, _FRAMES, _POLITE) is taken off before they are compared.
 _PHRASES: dict[CommandName, str] = {
     "stop": """
@@ -118,9 +121,9 @@ _PHRASES: dict[CommandName, str] = {
 }
 # Around a command, at its beginning and at its end.
 _CARRIERS = _split(
-    """can you please | could you please | would you please | can you | could you | would you | will you | can we
-    | could we | i want you to | i'd like you to | i would like you to | i need you to | you should | you can
-    | just | let's"""
+    """would you mind | do you mind | can you please | could you please | would you please | can you | could you
+    | would you | will you | can we | could we | i want you to | i'd like you to | i would like you to | i need you to | you should | you can
+    | i said | just | let's | let us | try to | go ahead and"""
 )
 _FRAMES = _split(
     """a little bit | a little | a bit | a bit more | just a bit | just a little | some more | for me | for a moment
@@ -130,15 +133,21 @@ _FRAMES = _split(
 _POLITE = frozenset(
     str.split(
         """please thanks thank you ok okay now just hey lectern um uh er erm well oh so and then alright ah hm hmm no
-        yes yeah but actually sorry"""
+        yes yeah but actually sorry whoa listen look right hello hi"""
     )
 )
 
 MAX_WORDS = 10
 MAX_SPEECH_S = 3.2  # nobody needs longer for one of them
 SHORT_S = 1.2  # of speech, in which every reading may sound like a command
+# Commands that questions begin with, too: "show me", "where is that", "sorry". More may follow.
+_BEGINS = QUESTION_WORDS | frozenset(str.split("show tell in on from sorry excuse pardon next more and i"))
+_WH = frozenset(str.split("what who whom whose which where when why how"))
+# Before another command: "wait, go back", "sorry, slower please".
+_CALLS = frozenset({"stop", "repeat"})
 # by sound: the share of phones that may differ
 _NEAR, _NEAR_ALONE = 0.22, 0.15  # the second for one-word commands, which many words resemble
+_NEAR_WORD, _NEAR_SMALL = 0.4, 0.6  # of a word, where the others are the same: "open the pitch", not "let me know"
 _NEAR_QUESTION = 0.09  # of what begins as questions do: "what did he say" is not "what did you say"
 _LEAST_PHONES = 4
 # hypotheses after the first must be about as likely: recognisers list a great many readings of a long sentence
@@ -151,15 +160,46 @@ class Command:
     text: str  # the phrase that was recognised
     distance: float = 0.0  # 0: word for word
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether it may as well be the beginning of a question."""
+        return self.text.split()[0] in _BEGINS
+
 
 @lru_cache(maxsize=1)
 def phrases() -> dict[str, CommandName]:
-    """Every phrasing, in lower case, and the command it stands for."""
+    """The phrasings that are compared by sound as well, in lower case, and the command that each stands for."""
     return {
         " ".join(phrase.split()): name
         for name, listed in _PHRASES.items()
         for phrase in listed.replace("\n", " ").split("|")
     }
+
+
+@lru_cache(maxsize=1)
+def _known() -> tuple[dict[str, CommandName], list[str]]:
+    """Every wording and its command; and all of them in order."""
+    known = {**cast("dict[str, CommandName]", wordings()), **phrases()}
+    return known, sorted(known)
+
+
+def _named(words: Sequence[str]) -> CommandName | None:
+    """The command that all of the words are, or several in a row: "stop stop", "wait, what did you say"."""
+    known, _ = _known()
+    if (name := known.get(" ".join(words))) is not None:
+        return name
+    for count in range(len(words) - 1, 0, -1):
+        first = known.get(" ".join(words[:count]))
+        rest = _named(_unpolite(words[count:])) if first is not None else None
+        if rest is not None and (first == rest or (first in _CALLS and count <= 2)):
+            return rest
+    return None
+
+
+def _unpolite(words: Sequence[str]) -> Sequence[str]:
+    while len(words) > 1 and words[0] in _POLITE - {"and"}:
+        words = words[1:]
+    return words
 
 
 def recognise(
@@ -175,7 +215,6 @@ def recognise(
     """
     if speech_s > MAX_SPEECH_S:
         return None
-    known = phrases()
     bare = [_bare(reading) for reading in readings[:_READINGS]]
     for words in bare[:1]:
         if len(words) > MAX_WORDS:
@@ -184,10 +223,8 @@ def recognise(
         return None  # whatever else it may have been: "good" is not stopped for, though "again" sounds like it
     for reading in readings[:_READINGS]:
         for words in _stripped(reading):
-            if (said := " ".join(words)) in known:
-                return Command(known[said], said)
-            if len(words) == 2 * len(set(words)) and " ".join(words[: len(words) // 2]) in known:  # "stop stop"
-                return Command(known[" ".join(words[: len(words) // 2])], said)
+            if (name := _named(words)) is not None:
+                return Command(name, " ".join(words))
     if pronounce is None or not bare or not bare[0]:
         return None
     others = bare[1:] if 0 < speech_s <= SHORT_S else []  # of so little sound no reading is to be relied on
@@ -207,7 +244,10 @@ def begins_command(words: Sequence[str]) -> bool:
             return True
         if tuple(opening[: len(put_before)]) == put_before:
             opening = opening[len(put_before) :]
-    return not opening or any(phrase.split()[: len(opening)] == opening for phrase in phrases())
+    _, ordered = _known()
+    said = " ".join(opening)
+    place = bisect_left(ordered, said)
+    return not opening or any(f"{each} ".startswith(f"{said} ") for each in ordered[place : place + 1])
 
 
 def _bare(text: str) -> list[str]:
@@ -246,14 +286,31 @@ def _by_sound(words: Sequence[str], pronounce: Callable[[str], Sequence[str]]) -
         said = _phones(phrase, pronounce)
         longer = max(len(said), len(heard))
         limit = _NEAR if " " in phrase else _NEAR_ALONE
-        if words[0] in QUESTION_WORDS or phrase.split()[0] in QUESTION_WORDS:
+        if words[0] in QUESTION_WORDS or phrase.split()[0] in QUESTION_WORDS or _WH & set(words):
             limit = _NEAR_QUESTION
         if len(said) < _LEAST_PHONES or abs(len(said) - len(heard)) > limit * longer:
+            continue
+        if not _alike(words, phrase.split(), pronounce):
             continue
         distance = phone_distance(heard, said) / longer
         if distance <= limit and (best is None or distance < best.distance):
             best = Command(name, phrase, distance)
     return best
+
+
+def _alike(words: Sequence[str], others: Sequence[str], pronounce: Callable[[str], Sequence[str]]) -> bool:
+    """Whether the words that differ sound alike; "show me why" is not "show me where", however short it is."""
+    if (set(words) ^ set(others)) & _WH:
+        return False
+    if len(words) != len(others):
+        return True
+    for word, other in zip(words, others, strict=True):
+        a, b = pronounce(word), pronounce(other)
+        if word != other and phone_distance(a, b) > (_NEAR_SMALL if other in SMALL else _NEAR_WORD) * max(
+            len(a), len(b)
+        ):
+            return False
+    return True
 
 
 _PRONOUNCED: dict[tuple[str, Callable[[str], Sequence[str]]], list[str]] = {}

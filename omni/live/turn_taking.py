@@ -24,7 +24,7 @@ from omni.types import Transcript
 from omni.vad import FRAME_S
 
 READINGS = 6  # that tell how a turn ended
-CERTAIN = 9.0  # log-odds
+CERTAIN, LIKELY = 9.0, 0.63  # log-odds; after the second, a turn ends as it normally does
 # in silences that normally end a turn
 EVEN = 2.0  # is waited out where an end is as likely as not,
 PER_NAT = 1.6  # less for each nat that it is likelier: who pauses in a sentence goes on at any moment alike
@@ -65,7 +65,8 @@ class Words:
 
     text: str = ""
     heard_to: int = -1
-    complete: bool = False  # known to be whole: a command
+    complete: bool = False  # known to be whole: a command,
+    begins: bool = False  # though one that questions begin with, too
     readings: tuple[tuple[str, float], ...] = ()  # with their probabilities, best first; none: `text` alone
     closed: float | None = None  # as in Transcript
 
@@ -73,15 +74,15 @@ class Words:
     def ending(self) -> Ending | None:
         """How likely they are all that is said; None: nothing was understood."""
         if self.complete:
-            return Ending(CERTAIN, whole=True)
+            return Ending(LIKELY if self.begins else CERTAIN, whole=True)
         return ending(self.readings or ((self.text, 1.0),), self.closed)
 
 
-def words_in(transcript: Transcript, heard_to: int, *, complete: bool = False) -> Words:
-    """What a recogniser understood up to a frame."""
+def words_in(transcript: Transcript, heard_to: int, *, complete: bool = False, begins: bool = False) -> Words:
+    """What a recogniser understood up to a frame; `complete`, `begins`: as in Words."""
     best = transcript.hypotheses[0].score if transcript.hypotheses else 0.0
     readings = tuple((each.text, math.exp(each.score - best)) for each in transcript.hypotheses[:READINGS])
-    return Words(transcript.text, heard_to, complete, readings, transcript.closed)
+    return Words(transcript.text, heard_to, complete, begins, readings, transcript.closed)
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,12 @@ class UserTurns:
         turn.partial = text
         command = self._commanded(turn) if pause else None
         if pause:
-            turn.words = words_in(heard.transcript, turn.base + heard.frames, complete=command is not None)
+            begins = command is not None and command.may_begin
+            whole = command is not None
+            turn.words = words_in(heard.transcript, turn.base + heard.frames, complete=whole, begins=begins)
         if turn.interrupts:
+            if pause and command is not None and command.may_begin:
+                return  # "show me" may go on, and what is held stays silent
             if pause and command is not None:
                 self._end_now(turn)  # "stop" needs no second of silence
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from omni.live.backchannel import is_backchannel
 from omni.live.barge_in import Interruption, Verdict, judge
+from omni.live.command_wordings import expand, wordings
 from omni.live.commands import dictionary, phone_distance, phrases, recognise
 from omni.live.completeness import Finish, finished
 from omni.live.turn_ends import Ending, ending
@@ -240,6 +242,70 @@ def test_commands_are_known_by_word_or_by_sound(said: str, command: str) -> None
     assert found is not None and found.name == command
 
 
+SAID = {
+    "stop": """
+        hey stop; wait wait; hang on; hold on a minute; could you please stop; okay that's enough thank you; no
+        wait; just a sec, wait; be quiet please; pause it; whoa whoa stop; stop the answer
+    """,
+    "repeat": """
+        say that again please; what did you say; sorry, what was that?; could you please repeat that; read that to
+        me again; tell me again; i missed that last part; would you mind repeating that; start over; go back a
+        sentence; wait, what did you say?; can you go over that again; sorry, i couldn't hear that
+    """,
+    "slower": """
+        a bit slower please; too fast; you're going too fast; could you go a little slower; way too fast; reduce the
+        speed; i can't keep up; please speak a little more slowly; that's a bit fast; hey, slow down; sorry, slower
+        please
+    """,
+    "faster": """
+        could you talk a little faster please; you're reading too slowly; that's much too slow; pick up the pace
+    """,
+    "louder": """
+        could you be a bit louder; it's not loud enough; please turn the volume up a bit; sorry i can hardly hear
+        you
+    """,
+    "quieter": """
+        you are speaking too loudly; keep your voice down please; that's a bit loud; can you turn it down a bit
+    """,
+    "go_on": """
+        keep on going; don't stop; continue where you left off; never mind, go on; finish your sentence; okay, more
+    """,
+    "open_page": """
+        can i see the source; show me that in the document; could you open up the page please; show me; highlight
+        it; i'd like to see that; pull it up please; would you show me the citation; put it on the screen
+    """,
+    "where": """
+        where does it say that; which document did you get that from; what's the page number; where is that from;
+        tell me where it says that; what section is that in; from which page; can you tell me which page that's on;
+        where in the document is that; what are your sources; where did you read that; says who
+    """,
+}
+
+
+@pytest.mark.parametrize("command", SAID)
+def test_commands_are_known_in_the_words_that_people_use(command: str) -> None:
+    said = [" ".join(text.split()) for text in SAID[command].split(";")]
+    found = {text: recognise([text], pronounce=dictionary()) for text in said}
+    assert {text: each and each.name for text, each in found.items() if not each or each.name != command} == {}
+
+
+def test_patterns_of_wordings_stand_for_all_their_texts() -> None:
+    assert expand("(a|b c) [d] e") == ["a e", "a d e", "b c e", "b c d e"]
+    assert expand("stop [(it|that) [now]]") == ["stop", "stop it", "stop it now", "stop that", "stop that now"]
+    assert all(re.fullmatch(r"[a-z']+( [a-z']+)*", text) for text in wordings())
+
+
+def test_a_command_that_questions_begin_with_is_waited_for_like_any_words() -> None:
+    """ "show me" may be "show me the rent"; "stop" is all there is to it."""
+    waited = {
+        said: TurnTaking().patience_ms(Words(said, 9, complete=True, begins=command.may_begin).ending)
+        for said in ("stop", "slower", "show me", "where is that", "sorry")
+        if (command := recognise([said])) is not None
+    }
+    quick, usual = TurnTaking().complete_ms, TurnTaking().silence_ms
+    assert [round(each, -1) for each in waited.values()] == [quick, quick, usual, usual, usual]
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -248,7 +314,13 @@ def test_commands_are_known_by_word_or_by_sound(said: str, command: str) -> None
         "what happens next", "go on holiday", "what did he say", "what does it say about stopping", "can you",
         "show me the pages about rent", "who can i call if it is too loud", "which page is about the rent",
         "just a bit", "wait times", "can i cancel it", "where is it written that i must pay",
-        "more about the deposit", "Next year?",
+        "more about the deposit", "Next year?", "Where is the stop button?", "How slow is it?",
+        "What does it go on to say?",
+        "Can I stop payment?", "show me why", "on which page is the rent", "open the valve", "where was it built",
+        "tell me the rent", "tell me when to stop", "can I cancel the contract", "is it too loud",
+        "what was that company",
+        "how do I turn it down", "where can i find the serial number", "who said that", "let me know",
+        "what comes next",
     ],
 )  # fmt: skip
 def test_questions_with_such_words_are_no_commands(said: str) -> None:
