@@ -32,6 +32,7 @@ from omni.sphinx_lm import read_trie, write_trie
 from omni.spoken_citations import document_name
 from omni.transcript_text import untokenised, words_of
 from omni.trigram_mixture import interpolate
+from omni.written_forms import Counts, forms_in, merged
 
 if TYPE_CHECKING:
     from ingest.workspace import Workspace
@@ -48,7 +49,7 @@ MAX_TERMS = 20_000
 MIN_QUESTIONS, MAX_QUESTIONS = 10_000, 40_000
 NAMES = 500  # that get a possessive
 APART_FROM = 200  # chunks of a workspace from which a process of its own builds its model (omni/language_worker.py)
-FORMAT = 4  # grows when files of older versions must not be used
+FORMAT = 5  # grows when files of older versions must not be used
 
 _NAME = re.compile(r"(?<=[a-z0-9,;] )[A-Z][A-Za-z&]*[A-Za-z](?![A-Za-z])")  # inside a sentence
 _PLAIN = re.compile(r"(?<![A-Za-z])[a-z]+(?![A-Za-z])")
@@ -60,6 +61,7 @@ class Part:
 
     sentences: list[list[str]]  # lower case
     names: dict[str, int]  # "Boeing": how often it stands inside a sentence, if seldom in lower case
+    forms: Counts = field(default_factory=dict)  # what is written otherwise than it is said (omni/written_forms.py)
 
 
 class DocumentLanguage(Sequence[str]):
@@ -106,10 +108,11 @@ class DocumentLanguage(Sequence[str]):
             wanted |= {path.name, f"{path.name}.crc"}
             if sealed(path):
                 record = json.loads(gzip.decompress(path.read_bytes()))
-                yield Part([line.split() for line in record["sentences"]], record["names"])
+                yield Part([line.split() for line in record["sentences"]], record["names"], record["forms"])
                 continue
             part = read_part(read())
-            record = {"sentences": [" ".join(words) for words in part.sentences], "names": part.names}
+            lines = [" ".join(words) for words in part.sentences]
+            record = {"sentences": lines, "names": part.names, "forms": part.forms}
             write_sealed(path, gzip.compress(json.dumps(record).encode(), 1))
             yield part
         for path in kept.iterdir():  # of documents that are gone
@@ -177,11 +180,12 @@ def phrase_language(phrases: Sequence[str]) -> DocumentLanguage:
 
 
 def read_part(passages: Iterable[str]) -> Part:
-    """Sentences and names of one document's passages."""
+    """Sentences, names and ways of writing of one document's passages."""
     sentences: list[list[str]] = []
     capital: Counter[str] = Counter()
     plain: Counter[str] = Counter()
-    for passage in map(untokenised, passages):
+    passages = [untokenised(passage) for passage in passages]
+    for passage in passages:
         capital.update(_NAME.findall(passage))
         plain.update(_PLAIN.findall(passage))
         for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n|[;:]\s", passage):
@@ -189,7 +193,7 @@ def read_part(passages: Iterable[str]) -> Part:
             if words:
                 sentences.append(words)
     names = {name: n for name, n in capital.most_common() if n >= 2 and n > 3 * plain[name.lower()]}
-    return Part(sentences, names)
+    return Part(sentences, names, forms_in(passages, sentences))
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ class BiasedModel:
     pronunciations: dict[str, list[str]]  # of words outside its dictionary: ARPAbet phones, likeliest first
     names: dict[str, str] = field(default_factory=dict)  # "boeing": "Boeing", "amd": "AMD"
     terms: dict[str, int] = field(default_factory=dict)  # words that may be asked for: how often they stand there
+    forms: dict[str, str] = field(default_factory=dict)  # "wartwo": "War II" (omni/written_forms.py)
 
     def passages(self) -> list[str]:
         """The documents' sentences in runs (omni/passage_words.py); read anew each time."""
@@ -254,7 +259,7 @@ def _suffix() -> str:
 def read_built(model_file: Path) -> BiasedModel:
     """The model whose language model is that file."""
     record: dict[str, Any] = json.loads(_words_file(model_file).read_text(encoding="utf-8"))
-    return BiasedModel(model_file, record["pronunciations"], record["names"], record["terms"])
+    return BiasedModel(model_file, record["pronunciations"], record["names"], record["terms"], record["forms"])
 
 
 def _age(path: Path) -> float:
@@ -297,6 +302,7 @@ def _build(
         "pronunciations": new,
         "names": {name.lower(): name for name, _ in reversed(names.most_common())},
         "terms": dict(list(_terms(sentences).items())[:MAX_TERMS]),
+        "forms": merged(part.forms for part in parts),
     }
     language.folder.mkdir(parents=True, exist_ok=True)
     passages = "\n".join(passages_of(sentences))

@@ -39,6 +39,7 @@ from omni.second_opinion import combined
 from omni.trigram_lookup import TrigramFile
 from omni.types import Correction, Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+from omni.written_forms import WrittenForms
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Expectation:
     bias: DocumentBias
     terms: DocumentTerms
     second: SecondLook
+    forms: WrittenForms
 
 
 @dataclass(frozen=True)
@@ -217,15 +219,19 @@ class MoonshineRecogniser:
                 seen = look(line, heard, doubts, False)
                 line, repairs = seen or (line, [])
                 repairs = [repair for repair in repairs if repair.probability > OFF_TOPIC]
-        names = expected.biased.names if expected and (not biased or line != heard_line) else {}
+        own = expected if not biased or line != heard_line else None
+
+        def as_written(text: str) -> str:
+            return own.forms.applied(written(text, own.biased.names)) if own else written(text)
+
         weights: dict[str, float] = {}  # of written lines: how likely they are
         share = math.exp(scores[ranked[0]] - total)
         for repair in reversed(repairs[:N_REPAIRS]):
-            weights[written(repair.text, names)] = share * repair.probability
+            weights[as_written(repair.text)] = share * repair.probability
         for words in ranked:
-            text = written(self.model.text(groups[words][0].tokens), names)
+            text = as_written(self.model.text(groups[words][0].tokens))
             weights[text] = weights.get(text, 0.0) + math.exp(scores[words] - total)
-        believed = written(line, names)
+        believed = as_written(line)
         if not believed:
             return Reading()
         weights.pop("", None)
@@ -288,4 +294,5 @@ def _expectation(language_model: Path, model: MoonshineModel) -> Expectation:
         DocumentBias(mixed, general, model.pieces),
         DocumentTerms(biased, mixed, general),
         SecondLook(biased, mixed),
+        WrittenForms(biased.forms),
     )

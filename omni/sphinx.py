@@ -23,6 +23,7 @@ from omni.sphinx_decoder import Reading, SphinxDecoder
 from omni.transcript_text import tidy
 from omni.types import Hypothesis, RecognitionSession, Segment, Transcript, Waveform
 from omni.vad import SAMPLE_RATE, VadSettings, cut, speech_segments
+from omni.written_forms import WrittenForms
 
 LISTENERS = 2  # utterances decoded at the same time; some 250 MB each, and two cores do no more
 
@@ -144,7 +145,7 @@ def assemble(
     pieces: Sequence[tuple[float, float, list[Reading]]], seconds: float, biased: BiasedModel | None
 ) -> Transcript:
     """Readings of each stretch (start and end in s; the decoder that expects documents first) -> one transcript."""
-    names = biased.names if biased else {}
+    names, forms = (biased.names, WrittenForms(biased.forms)) if biased else ({}, WrittenForms({}))
     segments: list[Segment] = []
     n_bests: list[list[Hypothesis]] = []
     confidences: list[float] = []
@@ -153,7 +154,9 @@ def assemble(
         chosen = better(readings[0], general)
         if not chosen.words:
             continue
-        hypotheses = [Hypothesis(tidy(words, names), score) for words, score in n_best(chosen, *readings)]
+        hypotheses = [
+            Hypothesis(forms.applied(tidy(words, names)), score) for words, score in n_best(chosen, *readings)
+        ]
         segments.append(Segment(start, end, hypotheses[0].text))
         n_bests.append(hypotheses)
         confidences.append(chosen.confidence)

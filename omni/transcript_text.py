@@ -32,6 +32,8 @@ _TENS = {
         ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
     )
 }  # fmt: skip
+_ORDINALS = frozenset(str.split("first second third fourth fifth sixth seventh eighth ninth"))
+_DECADES = {f"{word[:-1]}ies": value for word, value in _TENS.items()}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WRITTEN = {  # what filings are called
     "ten k": "10-K", "ten q": "10-Q", "eight k": "8-K", "twenty f": "20-F", "q one": "Q1", "q two": "Q2",
@@ -57,7 +59,8 @@ def untokenised(text: str) -> str:
 
 def words_of(sentence: str) -> list[str]:
     """A sentence as the recogniser would write it: lower case, figures and symbols said, no marks."""
-    if re.search(r"[^a-z ,.'’\n-]", sentence[1:]):  # the rules are slow, and most sentences need none
+    # the rules are slow, and most sentences need none
+    if not sentence[:1].isalpha() or re.search(r"[^a-z ,.'’\n-]", sentence[1:]):
         sentence = spoken(sentence)
     return re.findall(r"[a-z]+(?:'[a-z]+)*", sentence.lower().replace("’", "'"))
 
@@ -135,6 +138,11 @@ def numbers_to_figures(words: list[str]) -> list[str]:
             index += 2
             continue
         run = _run_length(words, index)
+        joined = _joined_to_next(words, index, run)
+        if joined:
+            result.append(joined)
+            index += run + 1
+            continue
         if not run:
             result.append(words[index])
             index += 1
@@ -142,6 +150,19 @@ def numbers_to_figures(words: list[str]) -> list[str]:
         result += _figures(words[index : index + run])
         index += run
     return result
+
+
+def _joined_to_next(words: list[str], start: int, run: int) -> str:
+    """A number with what follows it: "twenty first" -> "twenty-first", "nineteen sixties" -> "1960s", "eighteen
+    hundreds" -> "1800s"; else ""."""
+    number, following = words[start : start + run], "".join(words[start + run : start + run + 1])
+    if len(number) != 1:
+        return ""
+    if number[0] in _TENS and following in _ORDINALS:
+        return f"{number[0]}-{following}"
+    century = _UNITS.get(number[0], _TENS.get(number[0], 0))
+    decade = 0 if following == "hundreds" else _DECADES.get(following)
+    return f"{century}{decade:02}s" if 11 <= century <= 20 and decade is not None else ""
 
 
 def _run_length(words: list[str], start: int) -> int:
