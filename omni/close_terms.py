@@ -158,7 +158,7 @@ def wordings(transcript: Transcript, corrections: Sequence[Correction] | None = 
         weights.setdefault(apply(transcript.text, correction), correction.weight)
     total = sum(weights.values())
     ranked = sorted(weights.items(), key=lambda item: item[1], reverse=True)
-    return [Wording(text, weight / total) for text, weight in ranked]
+    return [Wording(text, weight / total, heard=True) for text, weight in ranked]
 
 
 def _kinds() -> np.ndarray:

@@ -148,11 +148,14 @@ class SecondLook:
     def _candidates(self, words: Sequence[Word], evidence: Evidence, near: NearWords, heard: _Line) -> list[Candidate]:
         found: dict[tuple[int, int, tuple[str, ...]], Candidate] = {}
 
-        def candidate(start: int, end: int, instead: Sequence[str]) -> None:
-            key = (start, end, tuple(word.lower() for word in instead))
-            found.setdefault(key, Candidate(start, end, tuple(instead)))
-
         keys = [word.key for word in words]
+
+        def candidate(start: int, end: int, instead: Sequence[str]) -> None:
+            # "'s" alone is nothing that the passages know better than the network
+            if [_bare(word) for word in instead] != [_bare(word) for word in keys[start:end]]:
+                key = (start, end, tuple(word.lower() for word in instead))
+                found.setdefault(key, Candidate(start, end, tuple(instead)))
+
         readings = [OtherReading(keys, text, p) for text, p in evidence.readings]
         second = [OtherReading(keys, text, p) for text, p in evidence.second]
         for reading in (*readings, *second):

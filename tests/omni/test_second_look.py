@@ -115,6 +115,14 @@ def test_what_was_understood_stays(look: SecondLook, heard: HeardPhones) -> None
         assert repairs is not None and look.applied(line, repairs) == line
 
 
+def test_an_s_alone_is_no_other_word(look: SecondLook, heard: HeardPhones) -> None:
+    line = "How many strings does the mandolin have?"
+    others = [("How many strings does the mandolin's have?", 0.4), ("How many springs does the mandolin have?", 0.2)]
+    repairs = look.repairs(line, Evidence(heard, [(line, 0.4), *others], [(SAID, 1.0)], [(0, len(line), 9.0)]))
+    assert repairs is not None
+    assert "springs" in {repair.term for repair in repairs} and "mandolin's" not in {repair.term for repair in repairs}
+
+
 def test_a_line_about_nothing_in_the_documents_is_left_alone(look: SecondLook, heard: HeardPhones) -> None:
     assert look.repairs("Zebras!", Evidence(heard, [("Zebras!", 1.0)])) is None
 

@@ -33,6 +33,24 @@ def test_a_chunk_is_worth_its_expectation_over_the_readings() -> None:
     assert len(search_wordings(store, readings, 1)) == 1
 
 
+def test_hearings_are_not_added_up() -> None:
+    """What the likeliest hearing found goes only where another found something more surely, however many others are."""
+    store = Store({
+        "clean the impeller": {"a": 0.8, "b": 0.3, "c": 0.2},
+        "clean the propeller": {"d": 0.35},
+        "glean the propeller": {"d": 0.35},
+        "clean the pro pillar": {"d": 0.3, "e": 0.1},
+    })  # fmt: skip
+    heard = [Wording(text, 0.4 if text == "clean the impeller" else 0.2, heard=True) for text in store.scores]
+    assert [hit.chunk.chunk_id for hit in search_wordings(store, heard, 3)] == ["a", "b", "d"]
+    hits = search_wordings(store, heard, 10)
+    assert [hit.score for hit in hits] == pytest.approx([0.8, 0.3, 0.35 * 0.5**0.5, 0.2, 0.1 * 0.5**0.5])
+    through = WordingsRetriever(store, heard).search("clean the impeller", 3)
+    assert [hit.chunk.chunk_id for hit in through] == ["a", "b", "d"]
+    meant = [Wording(wording.text, wording.weight) for wording in heard]  # exclusive meanings are
+    assert [hit.chunk.chunk_id for hit in search_wordings(store, meant, 3)] == ["a", "d", "b"]
+
+
 def test_readings_with_the_same_content_are_searched_once() -> None:
     store = Store({"what is the pump": {"a": 0.5}})
     readings = [Wording("what is the pump", 0.6), Wording("what was a pump", 0.3), Wording("was the lamp", 0.001)]
