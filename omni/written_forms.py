@@ -19,7 +19,7 @@ from functools import lru_cache
 from omni import number_words as say
 from omni.question_patterns import STOP_WORDS
 from omni.spoken_lexicon import MONARCHS, MONTH_NAMES
-from omni.transcript_text import NUMBER_WORDS, words_of
+from omni.transcript_text import words_of
 
 MAX_SPOTS = 3000  # different ones of one document, the most frequent first
 MAX_FORMS = 5000
@@ -218,6 +218,3 @@ def _occurrences(keys: Iterable[str], sentences: Iterable[Sequence[str]]) -> Cou
                 if run in wanted:
                     found[run] += 1
     return found
-
-
-assert set(_FIGURE) <= NUMBER_WORDS
