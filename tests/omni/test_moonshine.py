@@ -274,6 +274,20 @@ def test_talk_about_something_else_is_looked_at_from_the_reading_without_documen
     assert noted.shown == []  # somebody is still speaking
 
 
+@needs_weights
+def test_a_line_about_the_documents_is_written_as_they_write(sound: np.ndarray, tmp_path: Path) -> None:
+    recogniser = load_recogniser(SpeechSettings())
+    assert isinstance(recogniser, MoonshineRecogniser)
+    for passage, name in (("Soap is made by P&G. And P&G sells it.", "P&G"), ("Soap is made by hand.", "P and G")):
+        language = DocumentLanguage(name, tmp_path / name[-3:], lambda passage=passage: [passage])  # type: ignore[misc]
+        expected = recogniser.expectation(language, wait=True)
+        assert expected is not None
+        noted = replace(expected, second=Noted("P and G"))  # type: ignore[arg-type]
+        reading = recogniser.read(sound[: 6 * 16_000], noted, beside=tuple)
+        assert reading.text.startswith(f"{name} ")
+        assert reading.hypotheses[0].text == reading.text
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,10 @@ import pytest
 from speech_data import bare
 
 from omni.audio import load_audio
+from omni.biased_models import BiasedModels
 from omni.language_bias import DocumentLanguage
 from omni.second_opinion import MARGIN, better, combined, n_best
-from omni.sphinx import SphinxRecogniser
+from omni.sphinx import SphinxRecogniser, assemble
 from omni.sphinx_decoder import Reading
 from omni.types import Hypothesis, StreamingRecogniser, Transcript, Waveform
 from omni.window_session import WindowSession
@@ -157,6 +158,14 @@ def test_n_best_holds_both_opinions_with_what_was_chosen_first() -> None:
     assert sum(math.exp(score) for _, score in ranked) == pytest.approx(1)
     whole = combined([[Hypothesis("x", 0.0), Hypothesis("y", -2.0)], [Hypothesis("z", -1.0)]])
     assert whole == (Hypothesis("x z", -1.0), Hypothesis("y z", -3.0))
+
+
+def test_what_pocketsphinx_heard_is_written_as_the_documents_write(tmp_path: Path) -> None:
+    language = DocumentLanguage("v1", tmp_path, lambda: ["Few forget World War II. After World War II came peace."])
+    biased = BiasedModels().of(language, wait=True)
+    pieces = [(0.0, 2.0, [Reading("how did world war two end", -1000.0, 0.8)])]
+    assert assemble(pieces, 2.0, biased).text == "How did World War II end?"
+    assert assemble(pieces, 2.0, None).text == "How did world war two end?"
 
 
 # --- recognisers that only hear whole recordings ----------------------------------------------------------------------
