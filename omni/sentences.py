@@ -17,13 +17,14 @@ MAX_SENTENCE = 400  # characters; longer ones are divided at a comma or a space,
 _ABBREVIATIONS = frozenset(
     str.split(
         """mr mrs ms dr prof st jr sr vs e.g i.e etc cf approx no nos fig figs eq eqs sec secs art arts ch vol
-        pp p ed eds al inc ltd co corp llc bros dept est gen gov sen rep hon rev jan feb mar apr jun
+        pp p ed eds al inc ltd co corp llc bros dept est tel ext app ref refs sect vols
+        messrs capt lt sgt u.s.c c.f.r gen gov sen rep hon rev jan feb mar apr jun
         jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun u.s u.k u.n e.u d.c
         a.m p.m ph.d b.a m.a b.c a.d ca viz resp incl excl max min ave blvd rd ft para"""
     )
 )
 # These may well be the last word: what follows decides.
-_MAY_END = frozenset(str.split("etc inc ltd co corp llc jr sr d.c a.m p.m ph.d b.c a.d al est"))
+_MAY_END = frozenset(str.split("etc inc ltd co corp llc jr sr d.c a.m p.m ph.d b.c a.d al est ext app ref refs"))
 
 _MARKS = r"(?:\s*\[\d+(?:\s*,\s*\d+)*\])*"  # [1], [2, 3]
 _STOP = re.compile(
@@ -101,7 +102,8 @@ def _ends_here(before: str, stop: str, after: str, *, final: bool) -> bool | Non
     word = match.group().lower() if match else ""
     number = word.isdigit()
     initial = len(word) == 1 and word.isalpha() and word != "i"
-    if not (number or initial or word in _ABBREVIATIONS):
+    dotted = re.fullmatch(r"(?:[a-z]\.)+[a-z]", word)  # U.S.C., C.F.R., and whatever else is shortened so
+    if not (number or initial or dotted or word in _ABBREVIATIONS):
         return True
     if number and before.strip().lower() == word:
         return False  # "2. " at the beginning numbers a list
@@ -110,7 +112,9 @@ def _ends_here(before: str, stop: str, after: str, *, final: bool) -> bool | Non
         return True
     if number:
         return not following[0].islower()
-    return word in _MAY_END and (following[0].isupper() and not re.match(r"[A-Z]\.", following))
+    return (word in _MAY_END or (bool(dotted) and word not in _ABBREVIATIONS)) and (
+        following[0].isupper() and not re.match(r"[A-Z]\.", following)
+    )
 
 
 def _divide(sentence: str) -> list[str]:

@@ -108,10 +108,10 @@ def _range(m: re.Match[str]) -> str:
 
 @rule(rf"(?<=\d)\s?[x×]\s?(?=(?:{NUM}))")
 def _by(m: re.Match[str]) -> str:
-    return " by "
+    return " times " if m.string.startswith("10^", m.end()) else " by "
 
 
-@rule(r"(?<![\w.,/])(24/7|50/50|9/11)(?![\w/])")
+@rule(r"(?<![\w.,/])(24/7|50/50|9/11|20/20)(?![\w/])")
 def _said_as_pairs(m: re.Match[str]) -> str:
     return " ".join(say.cardinal(part) for part in m[1].split("/"))
 
@@ -143,6 +143,17 @@ def _decade(m: re.Match[str]) -> str:
 
 _UNIT = "|".join(sorted((re.escape(unit) for unit in UNITS), key=len, reverse=True))
 _PER = "|".join(sorted(PER, key=len, reverse=True))
+
+
+@rule(r"(?<![\w)^{])[-−–](?=\d|\.\d)")
+def _minus(m: re.Match[str]) -> str:
+    return "minus "
+
+
+@rule(r"(\d\s?)(in|ft|lbs?|oz|yd|sec|min|hrs?|mi|gal)\.(?=\s+[a-z\d(]|[,;)]|$)")
+def _dotted_unit(m: re.Match[str]) -> str:
+    stop = "" if m.string[m.end() :].strip() else "."
+    return m[1] + ("inches" if m[2] == "in" else m[2]) + stop
 
 
 @rule(rf"(?<![\w.,])({NUM})(\s?-?)({_UNIT})(\^?[23²³])?(?:(?:/|\sper\s)({_PER})(\^?[2²])?)?(?![\w'’°²³/]|-[A-Za-z])")
@@ -198,6 +209,14 @@ def _power_of_ten(m: re.Match[str]) -> str:
     return f"ten to the power of {'minus ' if m[2] else ''}{say.cardinal(m[3])}"
 
 
+@rule(r"(?<=[\w)])\^\{?([-−+])?(\d{1,4}|[A-Za-z]\b)\}?")
+def _power(m: re.Match[str]) -> str:
+    sign = "minus " if m[1] in ("-", "−") else ""
+    if m[2] in ("2", "3") and not sign:
+        return " squared" if m[2] == "2" else " cubed"
+    return f" to the power of {sign}{say.cardinal(m[2]) if m[2].isdigit() else m[2]}"
+
+
 @rule(r"(?<![\w.,])(\d+(?:\.\d+)?)[eE]([+-]?)(\d{1,3})\b")
 def _scientific(m: re.Match[str]) -> str:
     return f"{say.number(m[1])} times ten to the power of {'minus ' if m[2] == '-' else ''}{say.cardinal(m[3])}"
@@ -206,11 +225,6 @@ def _scientific(m: re.Match[str]) -> str:
 @rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b")
 def _ordinal(m: re.Match[str]) -> str:
     return say.ordinal(int(m[1].replace(",", "")))
-
-
-@rule(r"(?<![\w)])[-−–](?=\d|\.\d)")
-def _minus(m: re.Match[str]) -> str:
-    return "minus "
 
 
 @rule(r"(?<![\w.,-])((?:1[6-9]|20)\d\d)(?![\d%]|,\d|\.\d|-\d)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from omni import number_words as say
-from omni.spoken_lexicon import MONARCHS, MONTH_NAMES, MONTHS, NUMBERED, NUMBERED_BY_ROMAN
+from omni.spoken_lexicon import MONTH_NAMES, MONTHS, NUMBERED
 from omni.spoken_rules import DASH, Rules
 
 RULES = Rules()
@@ -36,10 +36,38 @@ def _url(m: re.Match[str]) -> str:
     return _address(m[1].partition(":")[0] + (path if path.count("/") <= 2 and len(path) <= 30 else ""))
 
 
-@rule(r"(?<![\w.])(?:\+(\d{1,3})[ .-])?(?:\((\d{3})\)\s?|(\d{3})[.-])(\d{3})[.-](\d{4})(?![\w-])")
+@rule(r"\b((?:[\w-]+\.)+)(pdf|txt|csv|json|ya?ml|py|md|html?|docx?|xlsx?|pptx?|xml|zip|exe|log|conf|cfg|ini|toml|js|sh|jpe?g|png|"
+      r"gz|sql|java|cpp|so|dll)\b(?![/@])")  # fmt: skip
+def _file_name(m: re.Match[str]) -> str:
+    return _address(m[0])
+
+
+@rule(r"(?<![\w/.])(?:~|\.{1,2})?(?:/[A-Za-z][\w.-]*[\w-]){2,}/?(?![\w/])")
+def _path(m: re.Match[str]) -> str:
+    return _address(m[0].rstrip("/"))
+
+
+@rule(r"(?<![\w.])\+(\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5})(?![\w-])")
+def _international_phone(m: re.Match[str]) -> str:
+    if not 8 <= sum(mark.isdigit() for mark in m[1]) <= 15:
+        return m[0]
+    return "plus " + ", ".join(say.spell_digits(group) for group in re.findall(r"\d+", m[1]))
+
+
+@rule(r"\b([A-Z]{2}|D\.C\.),? (\d{5})(?:-(\d{4}))?(?![\w,.-]\d|\d)")
+def _postal_code(m: re.Match[str]) -> str:
+    return f"{m[1]} {say.spell_digits(m[2])}" + (f", {say.spell_digits(m[3])}" if m[3] else "")
+
+
+@rule(r"\b((?:ISO|IEC|EN|DIN|ANSI|IEEE|BS|ASTM)[ /\w]*? ?[\d.-]+):((?:19|20)\d\d)\b")
+def _standard(m: re.Match[str]) -> str:
+    return f"{m[1]} {say.year(int(m[2]))}"
+
+
+@rule(r"(?<![\w.])(?:\+?(\d{1,3})[ .-])?(?:\((\d{3})\)\s?|(\d{3})[.-])(\d{3})[.-](\d{4})(?![\w-])")
 def _phone(m: re.Match[str]) -> str:
     groups = [say.spell_digits(group) for group in m.groups() if group]
-    return ("plus " if m[1] else "") + ", ".join(groups)
+    return ("plus " if m[0][0] == "+" else "") + ", ".join(groups)
 
 
 # --- dates and times -------------------------------------------------------------------------------------------------
@@ -138,20 +166,9 @@ def _quarter(m: re.Match[str]) -> str:
     return f"{m[1]} the {words}" if m[1] else words
 
 
-@rule(rf"\b({NUMBERED_BY_ROMAN})s?\s((?=[IVXLC])[IVXLC]+)(?:({DASH}|, | and | or | to )([IVXLC]+))?(?![\w'’])")
-def _roman_section(m: re.Match[str]) -> str:
-    if not say.ROMAN.match(m[2]) or (m[4] and not say.ROMAN.match(m[4])):
-        return m[0]
-    words = f"{m[0].split()[0]} {say.cardinal(str(say.roman(m[2])))}"
-    if m[4]:
-        joint = f" {m[3].strip()} " if m[3].strip().isalpha() else ", " if "," in m[3] else " to "
-        words += joint + say.cardinal(str(say.roman(m[4])))
-    return words
-
-
-@rule(rf"\b({MONARCHS}) ([IVX]{{2,}}|V|X)(?![\w'’])")
-def _monarch(m: re.Match[str]) -> str:
-    return f"{m[1]} the {say.ordinal(say.roman(m[2]))}" if say.ROMAN.match(m[2]) else m[0]
+@rule(r"\bc(?:a|irca)?\. ?(?=\d{3,4}\b)")
+def _circa(m: re.Match[str]) -> str:
+    return "about "
 
 
 @rule(rf"\b({'|'.join(NUMBERED)})\.\s?(?=[\dIVX]|[A-Z]\b)")
@@ -178,6 +195,8 @@ def _clause(m: re.Match[str]) -> str:
 
 
 def _letters(text: str) -> str:
+    """Figures of a subsection in words, and its small Roman numerals: "a iii" -> "a three"."""
+    text = re.sub(r"\b(?:i{2,3}|iv|vi{1,3}|ix|xi{1,3})\b", lambda d: str(say.roman(d[0].upper())), text)
     return re.sub(r"\d+", lambda d: say.cardinal(d[0]), text)
 
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from omni import number_words as say
-from omni import spoken_amounts, spoken_dates, spoken_words
+from omni import spoken_amounts, spoken_dates, spoken_numerals, spoken_words
 from omni.sentences import speakable_sentences
 from omni.spoken_citations import SpokenCitations
 from rag.types import Citation
@@ -25,7 +25,29 @@ from rag.types import Citation
 __all__ = ["SpokenForm", "speakable_sentences", "spoken", "strip_markdown"]
 
 _FOOTNOTE = re.compile(r"\[\^[^\]]+\]:?|(?<=[\w.,;!?)\"”])[¹²³⁰⁴-⁹]+(?!\w)|[†‡]|(?<=[a-z.,;])\*+(?=\s|$)")
-_SQUARED = re.compile(r"(?<=[a-zµ])[²³](?![⁰-⁹¹²³])")  # m², not a footnote after a word
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+# 10⁶, 2³, x², m², mc², 10⁻³: a power; word², 2019³: a note
+_POWER = re.compile(
+    r"(?:(?<=\d)(?<![\w.,]\d)(?<!\d\d)|(?<=10)(?<![\w.,]10)|(?<![A-Za-z]{3})(?<=[A-Za-zµΑ-Ωα-ω])|(?<=\)))"
+    r"(?:[²³ⁿ⁴-⁹]|¹(?=[⁰-⁹¹²³]))[⁰-⁹¹²³]*"
+    r"|(?<=[\w)])[⁻⁺][⁰-⁹¹²³]+"
+)
+_PER_UNIT = re.compile(r"(?<=[A-Za-z])[ ·⋅](s|h|min|kg|g|m|L|l|km)⁻([¹²])(?![⁰-⁹¹²³])")
+_KEPT_TAG = re.compile(r"<((?:https?://|mailto:)[^<>\s]+|[^<>\s]+@[^<>\s]+\.\w+)>")
+_PLACEHOLDER = re.compile(
+    r"<(?!(?:BR|HR|TD|TR|TH|DIV|SPAN|PRE|TABLE|PAGE|IMG|FONT|CENTER|BODY|HTML|HEAD|UL|OL|LI|TITLE|TEXT|EM)>)"
+    r"([A-Z][A-Z_ -]{2,30})>"
+)
+_DECIMAL_COMMA = re.compile(
+    r"([€£$]\s?\d+),(\d{2})(?![\d,])|(?<![\d.,])(\d{1,3}(?:\.\d{3})*),(\d{2})(?=\s?(?:€|EUR\b))"
+)
+_BROKEN_WORD = re.compile(r"\b([a-z]{2,}|[A-Z][a-z]{2,})- (?!and\b|or\b|to\b|but\b|as\b|nor\b)([a-z]{2,})")
+_WHOLE_BEFORE_HYPHEN = frozenset(
+    str.split(
+        """long short non self well high low multi pre post co ex part full first second third year day time cost cross
+    inter intra state short-term mid over under single two three four five one"""
+    )
+)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _SAID_MARKS = ".,;:!?'-"
 _HAN_MARKS = "，。！？；：、"
@@ -55,7 +77,10 @@ def strip_markdown(text: str) -> str:
     text = html.unescape(text)
     text = re.sub(r"```[^\n]*\n?|~~~[^\n]*\n?", "\n", text)
     text = re.sub(r"<!--.*?-->", " ", text, flags=re.DOTALL)
-    text = re.sub(r"</?[A-Za-z][^<>\n]{0,200}>", " ", text)
+    if "<" in text:
+        text = _KEPT_TAG.sub(r"\1", text)
+        text = _PLACEHOLDER.sub(lambda m: m[1].replace("_", " ").lower(), text)
+        text = re.sub(r"</?[A-Za-z][^<>\n]{0,200}>", " ", text)
     text = re.sub(r"!?\[([^\]\n]*)\]\(([^()\n]*)\)", r"\1", text)
     text = re.sub(r"^[ \t]*(?:#{1,6}[ \t]+|>+[ \t]?|[-*+•‣▪][ \t]+)", "", text, flags=re.MULTILINE)
     text = re.sub(r"^[ \t]*(?:[-*_=][ \t]*){3,}$", "", text, flags=re.MULTILINE)
@@ -69,15 +94,32 @@ def strip_markdown(text: str) -> str:
 
 
 def _say_english(text: str) -> str:
-    text = _SQUARED.sub(lambda m: "^2" if m[0] == "²" else "^3", text)
+    if not text.isascii():
+        text = _PER_UNIT.sub(lambda m: f"/{m[1]}" + ("²" if m[2] == "²" else ""), text)
+        text = _POWER.sub(lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
+    text = re.sub(r"(\d)\s?['′](\d{1,2})(?:\"|″|'')", r"\1 feet \2 inches", text)
+    text = re.sub(r"(?<=\d)\s?″|(?<=\d/\d)\"|(?<=\d/\d\d)\"", " inches", text)
+    text = _DECIMAL_COMMA.sub(lambda m: f"{m[1]}.{m[2]}" if m[1] else f"{m[3].replace('.', '')}.{m[4]}", text)
+    text = _BROKEN_WORD.sub(_mend, text)
+    text = re.sub(r"(?<![\w])([fgh])\(([a-z])\)", r"\1 of \2", text)
     text = _FOOTNOTE.sub("", text)
     text = re.sub(r"(\d)([½⅓⅔¼¾⅕⅛⅜⅝⅞])", r"\1 \2", text)
     text = unicodedata.normalize("NFKC", text.replace("…", ". ").replace("´", "'"))
     text = re.sub(r"[‘’ʼ′]", "'", text)
     text = re.sub(r"\s+", " ", text)
-    for rules in (spoken_dates.RULES, spoken_amounts.RULES, spoken_words.RULES):  # the order matters
+    for rules in (
+        spoken_dates.RULES,
+        spoken_numerals.RULES,
+        spoken_amounts.RULES,
+        spoken_words.RULES,
+    ):
         text = rules.apply(text)
     return text
+
+
+def _mend(m: re.Match[str]) -> str:
+    """A word that a line's end has broken: "infor- mation"; "long- term" keeps its hyphen."""
+    return f"{m[1]}-{m[2]}" if m[1].lower() in _WHOLE_BEFORE_HYPHEN else m[1] + m[2]
 
 
 def _say_han(text: str) -> str:

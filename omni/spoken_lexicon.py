@@ -91,6 +91,8 @@ NUMBERED = {
     "para": "paragraph", "Para": "Paragraph", "cl": "clause", "Cl": "Clause", "App": "Appendix", "Ex": "Exhibit",
     "Rev": "revision",
     "ver": "version", "Ver": "Version", "ed": "edition", "ext": "extension", "Ext": "Extension",
+    "Nr": "number", "Ref": "Reference", "ref": "reference",
+    "Sect": "Section", "sect": "section", "Pt": "Part", "pt": "part", "Cls": "Clauses", "paras": "paragraphs",
 }  # fmt: skip
 
 SAID = frozenset(  # acronyms that are words
@@ -104,6 +106,7 @@ SAID = frozenset(  # acronyms that are words
 SHOUTED = frozenset(  # short English words that contracts and headings print in capitals: not spelled
     _words(
         """A I AN AND ANY ALL ARE AS AT BE BUT BY DO DOES DATE DUE EACH END FOR FROM HAS HAVE HE HER HIS IF IN
+        ACT AGE AIR WAR BANK BOOK CAN DID END GET LET OIL OWE SET TAX TOP TRY WAY WHY
         IS IT ITS ITEM LAW LESS MAY MORE MUST NEW NO NOR NOT NOTE NOW OF OFF ON ONE ONLY OR OTHER
         OUR OUT OVER OWN PAGE PART PAY PER RENT RISK SALE SHE SO SUCH SUM TAX TERM TERMS THAN THAT
         THE THEIR THEM THEN THERE THEY THIS TO TOTAL TWO UNDER UP UPON USE VERY WAS WE WERE WHAT
@@ -122,18 +125,24 @@ SYMBOLS = {
     "≠": "not equal to",
     "×": "times", "÷": "divided by", "−": "minus", "+": "plus", "@": "at", "#": "hash", "→": "to",
     "©": "copyright", "√": "square root of",
-    "∞": "infinity", "π": "pi", "µ": "micro", "Ω": "ohm", "°": "degrees", "$": "dollars", "€": "euros",
+    "∞": "infinity", "°": "degrees", "$": "dollars", "€": "euros",
     "£": "pounds", "¥": "yen",
-    "₹": "rupees", "¢": "cents", "§": "section", "¶": "paragraph", "½": "one half", "∑": "sum", "Δ": "delta",
-    "α": "alpha", "β": "beta",
+    "₹": "rupees", "¢": "cents", "§": "section", "¶": "paragraph", "½": "one half", "∑": "sum", "∏": "product of",
+    "∫": "integral of", "∂": "partial", "∇": "nabla", "∈": "in", "∉": "not in", "∝": "proportional to", "⇒": "implies",
+    "←": "from", "↔": "to and from", "∩": "intersection", "∪": "union", "∀": "for all", "∃": "there is",
 }  # fmt: skip
 
 MONARCHS = (
     "Henry|Louis|Elizabeth|George|Charles|Edward|William|James|Richard|Pius|Benedict|Paul|Napoleon|Catherine|Peter|Philip|"
-    "Frederick|Alexander|Nicholas|Gregory|Leo|Innocent|Clement|Urban|Francis|Ramesses|Otto|Rudolf|Wilhelm"
+    "Frederick|Alexander|Nicholas|Gregory|Leo|Innocent|Clement|Urban|Francis|Ramesses|Otto|Rudolf|Wilhelm|John|Mary|"
+    "Robert|Victor|Ivan|Ferdinand|Philippe|Felipe|Alfonso|Pedro|Carlos|Juan|Carl|Karl|Gustav|Christian|Haakon|Olaf|Harald|"
+    "Leopold|Joseph|Ludwig|Maximilian|Constantine|Justinian|Basil|Ptolemy|Darius|Xerxes|Cyrus|Amenhotep|Thutmose|"
+    "Suleiman|Mehmed|Murad|Selim|Stephen|Michael|Boniface|Sixtus|Julius|Adrian|Martin|Eugene|Honorius|Celestine|"
+    "Sylvester|Casimir|Sigismund|Albert|Rainier|David|Thomas|Walter|Samuel|Eric|Magnus|Anne|Matthias|Antiochus"
 )
 NUMBERED_BY_ROMAN = (
     "Section|Sections|Chapter|Article|Articles|Part|Volume|Book|Appendix|Title|Phase|Type|Class|Tier|Act|Scene|Schedule|"
     "Exhibit|Figure|Table|Annex|Annexe|Level|Stage|Grade|Item|Category|Group|Plate|"
-    "Division|Basel|War|Note|Region|Mark|Super Bowl"
+    "Division|Basel|War|Note|Region|Mark|Super Bowl|Bowl|Factor|Quadrant|Theorem|Lemma|Proposition|Apollo|"
+    "Clause|Paragraph|Vol|Ch|Heading|Subpart|Subtitle|Track|Zone|Block|Round"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from omni.spoken_lexicon import ABBREVIATIONS, AMBIGUOUS, SAID, SHOUTED, SYMBOLS
 from omni.spoken_rules import Rules
@@ -60,6 +61,14 @@ def _acronym(m: re.Match[str]) -> str:
     if word in SHOUTED or (len(word) >= 5 and vowels) or (shouted and len(word) >= 4 and vowels):
         return word.capitalize() + ending
     return " ".join(word) + ending
+
+
+@rule(r"(?<![\u0370-\u03ff\u1f00-\u1fff])[Α-Ωα-ω](?![\u0370-\u03ff\u1f00-\u1fff])")
+def _greek_letter(m: re.Match[str]) -> str:
+    """A letter on its own is a quantity; Greek words stay Greek."""
+    name = unicodedata.name(m[0]).rpartition("LETTER ")[2].lower()
+    name = {"lamda": "lambda", "final sigma": "sigma"}.get(name, name)
+    return f" {name} "
 
 
 @rule("[" + re.escape("".join(SYMBOLS)) + "]")
