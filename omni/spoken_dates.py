@@ -166,7 +166,7 @@ def _quarter(m: re.Match[str]) -> str:
     return f"{m[1]} the {words}" if m[1] else words
 
 
-@rule(r"\bc(?:a|irca)?\. ?(?=\d{3,4}\b)")
+@rule(r"\b(?:c(?=\. ?\d{3,4}\b)|ca)\. ?(?=\d)")
 def _circa(m: re.Match[str]) -> str:
     return "about "
 

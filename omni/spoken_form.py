@@ -100,7 +100,8 @@ def _say_english(text: str) -> str:
     text = re.sub(r"(\d)\s?['′](\d{1,2})(?:\"|″|'')", r"\1 feet \2 inches", text)
     text = re.sub(r"(?<=\d)\s?″|(?<=\d/\d)\"|(?<=\d/\d\d)\"", " inches", text)
     text = _DECIMAL_COMMA.sub(lambda m: f"{m[1]}.{m[2]}" if m[1] else f"{m[3].replace('.', '')}.{m[4]}", text)
-    text = _BROKEN_WORD.sub(_mend, text)
+    if "- " in text:
+        text = _BROKEN_WORD.sub(_mend, text)
     text = re.sub(r"(?<![\w])([fgh])\(([a-z])\)", r"\1 of \2", text)
     text = _FOOTNOTE.sub("", text)
     text = re.sub(r"(\d)([½⅓⅔¼¾⅕⅛⅜⅝⅞])", r"\1 \2", text)
@@ -113,7 +114,8 @@ def _say_english(text: str) -> str:
         spoken_amounts.RULES,
         spoken_words.RULES,
     ):
-        text = rules.apply(text)
+        if rules is not spoken_numerals.RULES or spoken_numerals.MAY_HOLD.search(text):
+            text = rules.apply(text)
     return text
 
 

@@ -77,7 +77,7 @@ ABBREVIATIONS = {
     "Est.": "Established", "est.": "estimated", "incl.": "including", "excl.": "excluding", "max.": "maximum",
     "min.": "minimum", "avg.": "average", "resp.": "respectively", "w/o": "without", "w/": "with",
     "a.k.a.": "also known as",
-    "aka": "also known as", "viz.": "namely", "ca.": "about", "Ph.D.": "P H D", "Mt.": "Mount", "Ft.": "Fort",
+    "aka": "also known as", "viz.": "namely", "Ph.D.": "P H D", "Mt.": "Mount", "Ft.": "Fort",
 }  # fmt: skip
 # Only before a figure, a Roman numeral or a single letter.
 NUMBERED = {

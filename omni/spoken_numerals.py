@@ -14,6 +14,8 @@ from omni.spoken_lexicon import MONARCHS, NUMBERED_BY_ROMAN
 from omni.spoken_rules import DASH, Rules
 
 RULES = Rules()
+# One look instead of ten: most sentences hold no numeral.
+MAY_HOLD = re.compile(r"\b(?:[IVXLC]+|WW[I\d]+)\b|\([ivx]+\)|[Pp]age|[Pp]aragraph|[Cc]lause|centur")
 rule = RULES.rule
 
 _NUMERAL = r"[IVXLC]+"
