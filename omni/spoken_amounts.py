@@ -145,6 +145,15 @@ _UNIT = "|".join(sorted((re.escape(unit) for unit in UNITS), key=len, reverse=Tr
 _PER = "|".join(sorted(PER, key=len, reverse=True))
 
 
+@rule(rf"(?<!\w)10\^(-|−)?(\d+)(?:\s?({_UNIT})(\^?[23²³])?(?![\w'’°²³^]|-[A-Za-z]))?")
+def _power_of_ten(m: re.Match[str]) -> str:
+    """Before the units: of 10^-3 m the three is no length."""
+    words = f"ten to the power of {'minus ' if m[1] else ''}{say.cardinal(m[2])}"
+    if not m[3]:
+        return words
+    return f"{words} {POWERS[m[4][-1]] + ' ' if m[4] else ''}{UNITS[m[3]][1]}"
+
+
 @rule(r"(?<![\w)^{])[-−–](?=\d|\.\d)")
 def _minus(m: re.Match[str]) -> str:
     return "minus "
@@ -202,11 +211,6 @@ def _squared(m: re.Match[str]) -> str:
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
-
-
-@rule(r"(?<!\w)(10)\^(-|−)?(\d+)")
-def _power_of_ten(m: re.Match[str]) -> str:
-    return f"ten to the power of {'minus ' if m[2] else ''}{say.cardinal(m[3])}"
 
 
 @rule(r"(?<=[\w)])\^\{?([-−+])?(\d{1,4}|[A-Za-z]\b)\}?")

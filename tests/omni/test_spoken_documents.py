@@ -43,6 +43,8 @@ CASES = [
     # powers, formulas, notes
     ("10⁶ cells", "ten to the power of six cells"),
     ("5 × 10⁻³", "five times ten to the power of minus three"),
+    ("5 × 10⁻³ m", "five times ten to the power of minus three meters"),
+    ("3.2×10⁻⁵ mol of it", "three point two times ten to the power of minus five moles of it"),
     ("2³ = 8", "two cubed equals eight"),
     ("x^n", "x to the power of n"),
     ("E = mc²", "E equals mc squared"),
