@@ -122,8 +122,8 @@ _PHRASES: dict[CommandName, str] = {
 # Around a command, at its beginning and at its end.
 _CARRIERS = _split(
     """would you mind | do you mind | can you please | could you please | would you please | can you | could you
-    | would you | will you | can we | could we | i want you to | i'd like you to | i would like you to | i need you to | you should | you can
-    | i said | just | let's | let us | try to | go ahead and"""
+    | would you | will you | can we | could we | i want you to | i'd like you to | i would like you to
+    | i need you to | you should | you can | i said | just | let's | let us | try to | go ahead and"""
 )
 _FRAMES = _split(
     """a little bit | a little | a bit | a bit more | just a bit | just a little | some more | for me | for a moment
